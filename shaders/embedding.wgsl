@@ -1,0 +1,136 @@
+// Gathers fields into the input slot, and updates the table rows that a batch touches, each from the samples that
+// hold it, in their order. The host sorts ids into segments (one per distinct table row) when it forms the batch.
+
+/// A column of the input slot.
+struct Column {
+    kind: u32,      // DENSE or BAG
+    field: u32,     // among the dense fields, or among the bag fields
+    component: u32, // of the table's vectors
+}
+
+/// A bag field.
+struct Field {
+    column: u32, // the first of its columns in the input slot
+    dim: u32,    // floats in a vector of its table
+    table: u32,  // the table's first vec4
+    mean: u32,   // 1: the mean of the bag's vectors, 0: their sum
+}
+
+const DENSE = 0u;
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<storage, read> batch: array<u32>;
+@group(0) @binding(2) var<storage, read> fields: array<Field>;
+@group(0) @binding(3) var<storage, read> columns: array<Column>; // as many as the slot's stride; padding has width 0
+@group(0) @binding(4) var<storage, read_write> tables: array<vec4f>;
+@group(0) @binding(5) var<storage, read_write> slot: array<vec4f>; // the input slot, or its gradient
+@group(0) @binding(6) var<storage, read_write> first: array<vec4f>;
+@group(0) @binding(7) var<storage, read_write> second: array<vec4f>;
+@group(0) @binding(8) var<storage, read> broken: array<u32>;
+
+@compute @workgroup_size(64)
+fn embedding_forward(@builtin(global_invocation_id) id: vec3u) {
+    let stride = slot_stride();
+    if id.x >= step.rows * stride {
+        return;
+    }
+    let row = id.x / stride;
+    let c = id.x % stride * 4u;
+    let a = columns[c];
+    let d = columns[c + 3u];
+    if a.kind != DENSE && a.component % 4u == 0u && d.kind == a.kind && d.field == a.field {
+        slot[id.x] = pooled(a.field, row, a.component / 4u);
+        return;
+    }
+    slot[id.x] = vec4f(column(c, row), column(c + 1u, row), column(c + 2u, row), column(c + 3u, row));
+}
+
+fn slot_stride() -> u32 {
+    return arrayLength(&columns) / 4u;
+}
+
+fn column(c: u32, row: u32) -> f32 {
+    let column = columns[c];
+    switch column.kind {
+        case DENSE: { return bitcast<f32>(batch[row * step.dense_fields + column.field]); }
+        case 1u: { return pooled(column.field, row, column.component / 4u)[column.component % 4u]; }
+        default: { return 0.0; }
+    }
+}
+
+/// Four components of the pooled vectors of a bag.
+fn pooled(field: u32, row: u32, component: u32) -> vec4f {
+    let f = fields[field];
+    let bag = field * step.rows + row;
+    let start = batch[step.bag_starts + bag];
+    let end = batch[step.bag_starts + bag + 1u];
+    let stride = (f.dim + 3u) / 4u;
+    var sum = vec4f(0.0);
+    for (var i = start; i < end; i++) {
+        sum += tables[f.table + batch[step.ids + i] * stride + component];
+    }
+    if f.mean == 1u && end - start > 1u {
+        sum /= f32(end - start);
+    }
+    return sum;
+}
+
+@compute @workgroup_size(64)
+fn embedding_adam(@builtin(global_invocation_id) id: vec3u) {
+    if id.x >= step.segments || is_outside(id) || is_broken() {
+        return;
+    }
+    let g = row_gradient(id.x, id.y);
+    let i = batch[step.segment_rows + id.x] + id.y;
+    let u = adam_update(tables[i], first[i], second[i], g, step.rate, step.root, step.betas, step.eps);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+    second[i] = u.second;
+}
+
+@compute @workgroup_size(64)
+fn embedding_sgd(@builtin(global_invocation_id) id: vec3u) {
+    if id.x >= step.segments || is_outside(id) || is_broken() {
+        return;
+    }
+    let i = batch[step.segment_rows + id.x] + id.y;
+    let u = sgd_update(tables[i], first[i], row_gradient(id.x, id.y), step.rate, step.momentum);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+}
+
+/// Whether the segment's table is too narrow to have this vec4.
+fn is_outside(id: vec3u) -> bool {
+    let bag = batch[step.segment_bags + batch[step.segment_starts + id.x]];
+    return 4u * id.y >= fields[bag / step.rows].dim;
+}
+
+/// Four components of the gradient of a segment's table row; `slot` holds the input slot's.
+fn row_gradient(segment: u32, component: u32) -> vec4f {
+    var sum = vec4f(0.0);
+    let end = batch[step.segment_starts + segment + 1u];
+    for (var i = batch[step.segment_starts + segment]; i < end; i++) {
+        let bag = batch[step.segment_bags + i];
+        let f = fields[bag / step.rows];
+        var g = vec4f(0.0);
+        for (var j = 0u; j < 4u; j++) {
+            if 4u * component + j < f.dim {
+                let c = f.column + 4u * component + j;
+                g[j] = slot[bag % step.rows * slot_stride() + c / 4u][c % 4u];
+            }
+        }
+        if f.mean == 1u {
+            g /= f32(batch[step.bag_starts + bag + 1u] - batch[step.bag_starts + bag]);
+        }
+        sum += g;
+    }
+    return sum;
+}
+
+fn is_broken() -> bool {
+    var found = false;
+    for (var t = 0u; t < step.tasks; t++) {
+        found = found || broken[t] != 0u;
+    }
+    return found;
+}

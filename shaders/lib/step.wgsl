@@ -1,0 +1,26 @@
+// A step's numbers, shared by all kernels. The batch lies in one buffer of words, in sections that begin with the
+// dense fields, [rows, dense_fields] floats; the others' starts are here.
+
+struct Step {
+    rows: u32,
+    step: u32,           // counted from 1
+    tasks: u32,
+    dense_fields: u32,
+    labels: u32,         // [rows, tasks] floats
+    masks: u32,          // [rows, tasks] floats, 1 or 0
+    scales: u32,         // [tasks] floats: weight / samples in the mask, or 0
+    bag_starts: u32,     // in ids, of bag number field * rows + row; one more than bags
+    ids: u32,
+    segments: u32,       // distinct table rows that the batch holds
+    segment_rows: u32,   // of each segment, its row's vec4 in the tables
+    segment_starts: u32, // in segment_bags; one more than segments
+    segment_bags: u32,   // the bags that hold the row, ascending
+    slots: u32,          // parts of the batch that weight gradients are summed over
+    slot_rows: u32,      // rows in a slot
+    dense_length: u32,   // of the dense block, in vec4s
+    rate: f32,           // learning rate / (1 - beta1^step) for Adam; the learning rate for SGD
+    root: f32,           // 1 / sqrt(1 - beta2^step)
+    eps: f32,
+    momentum: f32,
+    betas: vec4f,        // beta1, beta2, 1 - beta1, 1 - beta2
+}

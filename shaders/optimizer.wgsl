@@ -1,0 +1,47 @@
+// Adds the slots of the weight gradients in order and updates the dense parameters, one vec4 per invocation.
+
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<storage, read> slots: array<vec4f>;
+@group(0) @binding(2) var<storage, read_write> params: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> first: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> second: array<vec4f>;
+@group(0) @binding(5) var<storage, read> broken: array<u32>; // per task, the step whose loss was not finite, or 0
+
+@compute @workgroup_size(64)
+fn adam(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x;
+    if i >= step.dense_length || is_broken() {
+        return;
+    }
+    let u = adam_update(params[i], first[i], second[i], gradient(i), step.rate, step.root, step.betas, step.eps);
+    params[i] = u.parameter;
+    first[i] = u.first;
+    second[i] = u.second;
+}
+
+@compute @workgroup_size(64)
+fn sgd(@builtin(global_invocation_id) id: vec3u) {
+    let i = id.x;
+    if i >= step.dense_length || is_broken() {
+        return;
+    }
+    let u = sgd_update(params[i], first[i], gradient(i), step.rate, step.momentum);
+    params[i] = u.parameter;
+    first[i] = u.first;
+}
+
+fn gradient(i: u32) -> vec4f {
+    var g = vec4f(0.0);
+    for (var s = 0u; s < step.slots; s++) {
+        g += slots[s * step.dense_length + i];
+    }
+    return g;
+}
+
+fn is_broken() -> bool {
+    var found = false;
+    for (var t = 0u; t < step.tasks; t++) {
+        found = found || broken[t] != 0u;
+    }
+    return found;
+}

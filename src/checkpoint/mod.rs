@@ -1,0 +1,206 @@
+//! Parameters in files: safetensors, f32, under their names, with metadata.
+//!
+//! Equal tensors and metadata give equal bytes. The safetensors crate keeps metadata in a `HashMap` and writes it in
+//! random order, so the header is written here: sorted metadata first, then tensors by name. Other readers (PyTorch,
+//! JAX, NumPy) see plain metadata keys. Reading leaves the header's checks to the crate and streams the tensors, so a
+//! file is in memory once.
+
+mod atomic;
+mod fit;
+
+pub use atomic::{WriteError, write_atomically};
+pub use fit::{Misfit, check};
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::Dtype;
+use safetensors::tensor::{Metadata, TensorInfo};
+use thiserror::Error;
+
+/// The header's key for metadata, which no tensor may have.
+const METADATA_KEY: &str = "__metadata__";
+/// What the safetensors crate reads at most. Bytes.
+const MAX_HEADER: u64 = 100_000_000;
+/// The file starts with the header's length, a little-endian u64. Bytes.
+const LENGTH_BYTES: u64 = 8;
+
+/// A parameter as files hold it: row-major values, `shape` from the outermost dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub data: Vec<f32>,
+}
+
+/// Why parameters were not written or read.
+#[derive(Debug, Error)]
+pub enum CheckpointError {
+    #[error("there is no checkpoint at {}", path.display())]
+    Missing { path: PathBuf },
+    #[error("cannot read the checkpoint {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error(
+        "{} is truncated: it has {found} of at least {expected} bytes; copy it again, or use an earlier checkpoint",
+        path.display()
+    )]
+    Truncated { path: PathBuf, expected: u64, found: u64 },
+    #[error(
+        "{} is not a safetensors file: {reason}; save PyTorch parameters with safetensors.torch.save_file",
+        path.display()
+    )]
+    NotSafetensors { path: PathBuf, reason: String },
+    #[error("{}: tensor \"{name}\" holds {dtype}, and polygate reads F32 only; convert it to float32", path.display())]
+    WrongDtype { path: PathBuf, name: String, dtype: Dtype },
+    #[error("tensor \"{name}\" cannot be written: {reason}")]
+    InvalidTensor { name: String, reason: String },
+    #[error("the header takes {bytes} bytes, and readers allow {MAX_HEADER}; use fewer tensors or less metadata")]
+    HeaderTooLarge { bytes: u64 },
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Writes tensors and metadata as a safetensors file, by [`write_atomically`]. Tensors lie in the file by name,
+/// whatever their order here.
+///
+/// # Errors
+/// A name given twice or reserved, data of another length than the shape's, or any I/O error.
+pub fn write(path: &Path, tensors: &[NamedTensor], metadata: &BTreeMap<String, String>) -> Result<(), CheckpointError> {
+    let mut tensors: Vec<&NamedTensor> = tensors.iter().collect();
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    let header = header(&tensors, metadata)?;
+    write_atomically(path, |writer| {
+        writer.write_all(&(header.len() as u64).to_le_bytes())?;
+        writer.write_all(&header)?;
+        tensors.iter().try_for_each(|tensor| write_values(writer, &tensor.data))
+    })?;
+    Ok(())
+}
+
+/// The JSON that describes sorted tensors, padded with spaces so that values start at a multiple of 8 bytes.
+fn header(tensors: &[&NamedTensor], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, CheckpointError> {
+    let mut entries = Vec::with_capacity(tensors.len() + 1);
+    if !metadata.is_empty() {
+        entries.push(json_entry(METADATA_KEY, metadata));
+    }
+    let (mut names, mut offset) = (BTreeSet::new(), 0);
+    for tensor in tensors {
+        let invalid = |reason: String| CheckpointError::InvalidTensor { name: tensor.name.clone(), reason };
+        if tensor.name == METADATA_KEY {
+            return Err(invalid("safetensors reserves this name".into()));
+        }
+        if !names.insert(&tensor.name) {
+            return Err(invalid("the name is given twice".into()));
+        }
+        let (shape, found) = (&tensor.shape, tensor.data.len());
+        if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(found) {
+            return Err(invalid(format!("{found} values do not fill its shape {shape:?}")));
+        }
+        let end = offset + size_of_val(tensor.data.as_slice());
+        let info = TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets: (offset, end) };
+        entries.push(json_entry(&tensor.name, &info));
+        offset = end;
+    }
+    let mut header = format!("{{{}}}", entries.join(",")).into_bytes();
+    header.resize(header.len().next_multiple_of(LENGTH_BYTES as usize), b' ');
+    match header.len() as u64 {
+        bytes if bytes > MAX_HEADER => Err(CheckpointError::HeaderTooLarge { bytes }),
+        _ => Ok(header),
+    }
+}
+
+/// `"key":value`
+fn json_entry(key: &str, value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_string(value).expect("strings, integers and lists of them are JSON");
+    format!("{}:{json}", serde_json::Value::from(key))
+}
+
+#[cfg(target_endian = "little")]
+fn write_values(writer: &mut dyn Write, values: &[f32]) -> io::Result<()> {
+    writer.write_all(bytemuck::cast_slice(values))
+}
+
+#[cfg(target_endian = "big")]
+fn write_values(writer: &mut dyn Write, values: &[f32]) -> io::Result<()> {
+    values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))
+}
+
+/// Reads every tensor of a safetensors file, sorted by name.
+///
+/// # Errors
+/// A missing, unreadable, truncated or foreign file, or a tensor that is not F32.
+pub fn read(path: &Path) -> Result<Vec<NamedTensor>, CheckpointError> {
+    let (mut file, header) = open(path)?;
+    let mut tensors = Vec::new();
+    for name in header.offset_keys() {
+        let Some(info) = header.info(&name) else { continue };
+        if info.dtype != Dtype::F32 {
+            return Err(CheckpointError::WrongDtype { path: path.into(), name, dtype: info.dtype });
+        }
+        // The header's checks have held this length against the file's, and offsets have no gaps.
+        let mut data = vec![0f32; info.shape.iter().product()];
+        file.read_exact(bytemuck::cast_slice_mut(&mut data)).map_err(|e| read_error(path, e))?;
+        if cfg!(target_endian = "big") {
+            data.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
+        }
+        tensors.push(NamedTensor { name, shape: info.shape.clone(), data });
+    }
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(tensors)
+}
+
+/// Reads a file's metadata and none of its tensors; empty where the file has none.
+///
+/// # Errors
+/// As [`read`], but for what tensors hold.
+pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
+    let (_, header) = open(path)?;
+    Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
+}
+
+/// A file that lies at the start of its first tensor's values, and its header, which describes exactly the bytes left.
+fn open(path: &Path) -> Result<(File, Metadata), CheckpointError> {
+    let mut file = File::open(path).map_err(|e| read_error(path, e))?;
+    let found = file.metadata().map_err(|e| read_error(path, e))?.len();
+    let truncated = |expected| CheckpointError::Truncated { path: path.into(), expected, found };
+    let foreign = |reason: String| CheckpointError::NotSafetensors { path: path.into(), reason };
+
+    let mut length = [0; LENGTH_BYTES as usize];
+    if found < LENGTH_BYTES {
+        return Err(truncated(LENGTH_BYTES));
+    }
+    file.read_exact(&mut length).map_err(|e| read_error(path, e))?;
+    let length = u64::from_le_bytes(length);
+    if length > MAX_HEADER {
+        return Err(foreign(format!("its header would take {length} bytes")));
+    }
+    let mut json = Vec::new();
+    (&mut file).take(length).read_to_end(&mut json).map_err(|e| read_error(path, e))?;
+    if json.first().is_some_and(|&byte| byte != b'{') {
+        return Err(foreign("its header is not JSON".into()));
+    }
+    if (json.len() as u64) < length {
+        return Err(truncated(LENGTH_BYTES + length));
+    }
+    let header: Metadata = serde_json::from_slice(&json).map_err(|e| foreign(e.to_string()))?;
+    match (header.data_len() as u64).checked_add(LENGTH_BYTES + length) {
+        Some(expected) if expected == found => Ok((file, header)),
+        Some(expected) if expected < found => Err(foreign(format!("{} bytes follow its tensors", found - expected))),
+        Some(expected) => Err(truncated(expected)),
+        None => Err(foreign("its header describes more bytes than any file has".into())),
+    }
+}
+
+fn read_error(path: &Path, source: io::Error) -> CheckpointError {
+    match source.kind() {
+        ErrorKind::NotFound => CheckpointError::Missing { path: path.into() },
+        _ => CheckpointError::Read { path: path.into(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests;

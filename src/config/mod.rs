@@ -1,0 +1,4 @@
+mod model;
+mod train;
+pub use model::*;
+pub use train::*;

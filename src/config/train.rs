@@ -1,0 +1,38 @@
+//! `[train]` and `[metrics]`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::metrics::GaucWeight;
+use crate::optim::Optimizer;
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Passes over the training rows.
+    pub epochs: usize,
+    /// Rows per step; the last, smaller batch of an epoch is trained too.
+    pub batch_size: usize,
+    /// `{ kind = "adam", learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }` or
+    /// `{ kind = "sgd", learning_rate = 1e-2, momentum = 0.0 }`.
+    pub optimizer: Optimizer,
+    /// Steps between two reads of the loss sums.
+    pub log_every: usize,
+    /// What chooses the best epoch on the validation rows: `"<task>.auc"`, `"<task>.gauc"`, `"<task>.rmse"`,
+    /// `"macro.auc"`, `"macro.gauc"`, or `"loss"`. Default: `"macro.auc"` where a task is binary, else `"loss"`.
+    pub best: Option<String>,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self { epochs: 1, batch_size: 1024, optimizer: Optimizer::default(), log_every: 20, best: None }
+    }
+}
+
+/// `[metrics]`
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// How groups are weighted in GAUC: uniform, impressions or positives.
+    pub gauc_weight: GaucWeight,
+}

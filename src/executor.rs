@@ -1,0 +1,76 @@
+//! What training asks of a device, be it the CPU reference or an adapter.
+
+use thiserror::Error;
+
+use crate::data::Batch;
+use crate::metrics::HistogramAuc;
+use crate::optim::Optimizer;
+use crate::plan::Parameters;
+
+/// Runs a plan's steps. Each executor holds the parameters and the optimizer's state.
+pub trait Executor {
+    /// One step of forward, backward and optimizer. `step` counts from 1.
+    ///
+    /// # Errors
+    /// The device's; a loss that is not finite shows in [`Executor::progress`].
+    fn train_step(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) -> Result<(), ExecutorError>;
+
+    /// What the steps since the last call summed up; waits for them.
+    fn progress(&mut self) -> Result<Progress, ExecutorError>;
+
+    /// The logits of batches one after another, `[rows, tasks]`.
+    fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError>;
+
+    /// A copy of the parameters; waits for the steps before.
+    fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError>;
+}
+
+/// Why a device cannot go on.
+#[derive(Debug, Error)]
+pub enum ExecutorError {
+    #[error("the device was lost ({0}); the last checkpoint is intact")]
+    Lost(String),
+    #[error("the device has too little memory for {what}: {message}; use a smaller batch_size, smaller tables or --device cpu")]
+    OutOfMemory { what: String, message: String },
+    #[error("{what} takes {bytes} bytes, and this adapter binds at most {limit}; use {advice}, or --device cpu")]
+    BindingLimit { what: String, bytes: u64, limit: u64, advice: &'static str },
+    #[error("the device refused a command: {0}")]
+    Validation(String),
+}
+
+/// Sums over steps.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    pub tasks: Vec<TaskSums>,
+    /// The first step whose loss was not finite. No parameter has changed from that step on.
+    pub broken: Option<Broken>,
+}
+
+/// Sums of one task over the samples in its mask.
+#[derive(Clone, Debug, Default)]
+pub struct TaskSums {
+    /// Of losses, before the task's weight.
+    pub loss: f64,
+    /// Of probabilities (values for a regression).
+    pub predictions: f64,
+    pub labels: f64,
+    pub count: f64,
+    /// Scores by label; empty for a regression.
+    pub histogram: HistogramAuc,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken {
+    pub step: u64,
+    pub task: usize,
+}
+
+impl TaskSums {
+    pub fn add(&mut self, other: &Self) {
+        self.loss += other.loss;
+        self.predictions += other.predictions;
+        self.labels += other.labels;
+        self.count += other.count;
+        self.histogram.merge(&other.histogram);
+    }
+}

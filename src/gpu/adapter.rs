@@ -1,0 +1,115 @@
+//! What adapters there are, and which one a run takes.
+
+use std::fmt;
+
+use serde::Serialize;
+use thiserror::Error;
+
+/// An adapter as `polygate adapters` prints it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AdapterSummary {
+    pub index: usize,
+    pub name: String,
+    /// discrete, integrated, virtual, software or other.
+    pub kind: &'static str,
+    pub backend: String,
+    pub driver: String,
+    /// Bytes.
+    pub max_buffer: u64,
+    pub max_binding: u64,
+    pub max_workgroup_memory: u32,
+    pub max_invocations: u32,
+    pub storage_buffers: u32,
+    pub subgroups: bool,
+    pub f16: bool,
+    pub timestamps: bool,
+}
+
+impl fmt::Display for AdapterSummary {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} ({}, {}, {})", self.name, self.kind, self.backend, self.driver)
+    }
+}
+
+/// An adapter that was chosen.
+pub struct Choice {
+    pub(super) adapter: wgpu::Adapter,
+    pub summary: AdapterSummary,
+}
+
+/// No adapter answers to a name or number.
+#[derive(Debug, Error)]
+#[error("no adapter matches {wanted:?}; there are: {}", list(.found))]
+pub struct SelectError {
+    pub wanted: String,
+    pub found: Vec<AdapterSummary>,
+}
+
+fn list(found: &[AdapterSummary]) -> String {
+    let adapters = found.iter().map(|a| format!("{}: {a}", a.index));
+    adapters.chain(["cpu (built in)".into(), "auto".into()]).collect::<Vec<_>>().join("; ")
+}
+
+/// All adapters, in the order of their numbers.
+pub fn adapters() -> Vec<AdapterSummary> {
+    enumerate().into_iter().map(|choice| choice.summary).collect()
+}
+
+/// The best adapter that is hardware: discrete before integrated before virtual.
+pub fn best_hardware() -> Option<Choice> {
+    let rank = |c: &Choice| ["discrete", "integrated", "virtual"].iter().position(|&kind| kind == c.summary.kind);
+    enumerate().into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
+}
+
+/// The adapter of a number, or the first whose name, driver or backend holds the text, in any case of letters.
+///
+/// # Errors
+/// Where there is none; lists what there is.
+pub fn find(wanted: &str) -> Result<Choice, SelectError> {
+    let all = enumerate();
+    let found = match wanted.parse::<usize>() {
+        Ok(number) => all.iter().position(|c| c.summary.index == number),
+        Err(_) => all.iter().position(|c| c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase())),
+    };
+    match found {
+        Some(position) => Ok(all.into_iter().nth(position).expect("position is of this list")),
+        None => Err(SelectError { wanted: wanted.into(), found: all.into_iter().map(|c| c.summary).collect() }),
+    }
+}
+
+fn enumerate() -> Vec<Choice> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
+    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+    let usable = found.into_iter().filter(|a| {
+        a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+            && a.limits().max_storage_buffers_per_shader_stage >= 8
+    });
+    let summarise = |(index, adapter): (usize, wgpu::Adapter)| Choice { summary: summary(index, &adapter), adapter };
+    usable.enumerate().map(summarise).collect()
+}
+
+fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
+    let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
+    let kind = match info.device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    };
+    AdapterSummary {
+        index,
+        name: info.name,
+        kind,
+        backend: info.backend.to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        max_buffer: limits.max_buffer_size,
+        max_binding: limits.max_storage_buffer_binding_size,
+        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+    }
+}

@@ -1,0 +1,156 @@
+//! A device with its queue, its errors, and its buffers.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::adapter::Choice;
+use crate::executor::ExecutorError;
+
+/// Whether shaders check bounds and loops. The fast setting relies on conformance having run with both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    On,
+    Off,
+}
+
+/// What went wrong on the device since it was opened.
+#[derive(Default)]
+struct Trouble(Mutex<Option<ExecutorError>>);
+
+impl Trouble {
+    fn note(&self, error: ExecutorError) {
+        let mut first = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert(error);
+    }
+
+    fn take(&self) -> Option<ExecutorError> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+pub struct Context {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub checks: Checks,
+    max_binding: u64,
+    trouble: Arc<Trouble>,
+}
+
+impl Context {
+    /// # Errors
+    /// If the adapter gives no device with WebGPU's default limits.
+    pub fn open(choice: &Choice, checks: Checks) -> Result<Self, ExecutorError> {
+        let adapter = &choice.adapter;
+        let (has, mut limits) = (adapter.limits(), wgpu::Limits::default().or_worse_values_from(&adapter.limits()));
+        limits.max_buffer_size = has.max_buffer_size;
+        limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("polygate"),
+            required_limits: limits.clone(),
+            ..wgpu::DeviceDescriptor::default()
+        };
+        let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
+            .map_err(|e| ExecutorError::Lost(format!("no device from {}: {e}", choice.summary)))?;
+
+        let trouble = Arc::new(Trouble::default());
+        let (on_error, on_lost) = (trouble.clone(), trouble.clone());
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            on_error.note(match error {
+                wgpu::Error::OutOfMemory { source } => {
+                    ExecutorError::OutOfMemory { what: "a step".into(), message: source.to_string() }
+                }
+                other => ExecutorError::Validation(other.to_string()),
+            });
+        }));
+        device.set_device_lost_callback(move |reason, message| {
+            if reason != wgpu::DeviceLostReason::Destroyed {
+                on_lost.note(ExecutorError::Lost(message));
+            }
+        });
+        Ok(Self { device, queue, checks, max_binding: limits.max_storage_buffer_binding_size, trouble })
+    }
+
+    /// # Errors
+    /// The first trouble that the device reported since it was asked last.
+    pub fn check(&self) -> Result<(), ExecutorError> {
+        self.trouble.take().map_or(Ok(()), Err)
+    }
+
+    /// A storage buffer of zeros, of at least one vec4.
+    ///
+    /// # Errors
+    /// Where it exceeds what the adapter binds, or memory.
+    pub fn storage(&self, what: &str, bytes: usize) -> Result<wgpu::Buffer, ExecutorError> {
+        let bytes = (bytes as u64).max(16).next_multiple_of(4);
+        if bytes > self.max_binding {
+            let advice = if what.contains("table") { "smaller tables or hash_buckets" } else { "a smaller batch_size" };
+            return Err(ExecutorError::BindingLimit { what: what.into(), bytes, limit: self.max_binding, advice });
+        }
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        self.buffer(what, bytes, usage)
+    }
+
+    /// A storage buffer of exactly this content; one zeroed element where there is none.
+    ///
+    /// # Errors
+    /// As [`Context::storage`].
+    pub fn upload<T: bytemuck::Pod>(&self, what: &str, content: &[T]) -> Result<wgpu::Buffer, ExecutorError> {
+        let bytes: &[u8] = bytemuck::cast_slice(content);
+        let buffer = self.storage(what, bytes.len().max(size_of::<T>()))?;
+        self.queue.write_buffer(&buffer, 0, bytes);
+        Ok(buffer)
+    }
+
+    /// # Errors
+    /// Where memory does not suffice.
+    pub fn buffer(&self, what: &str, size: u64, usage: wgpu::BufferUsages) -> Result<wgpu::Buffer, ExecutorError> {
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let descriptor = wgpu::BufferDescriptor { label: Some(what), size, usage, mapped_at_creation: false };
+        let buffer = self.device.create_buffer(&descriptor);
+        match pollster::block_on(scope.pop()) {
+            Some(error) => Err(ExecutorError::OutOfMemory { what: what.into(), message: error.to_string() }),
+            None => Ok(buffer),
+        }
+    }
+
+    /// The content of a buffer; waits for the work before.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, elements: usize) -> Result<Vec<T>, ExecutorError> {
+        let size = (elements * size_of::<T>()) as u64;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let staging = self.buffer("read-back", size.max(4), usage)?;
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
+        self.queue.submit([encoder.finish()]);
+        self.map(&staging, elements)
+    }
+
+    /// The content of a buffer that can be mapped.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn map<T: bytemuck::Pod>(&self, staging: &wgpu::Buffer, elements: usize) -> Result<Vec<T>, ExecutorError> {
+        let size = (elements * size_of::<T>()) as u64;
+        if size == 0 {
+            return Ok(Vec::new());
+        }
+        staging.map_async(wgpu::MapMode::Read, ..size, |_| {});
+        self.wait(None)?;
+        let lost = |e: wgpu::MapRangeError| ExecutorError::Lost(format!("a read-back failed: {e}"));
+        let mut out = vec![T::zeroed(); elements];
+        bytemuck::cast_slice_mut(&mut out).copy_from_slice(&staging.get_mapped_range(..size).map_err(lost)?);
+        staging.unmap();
+        Ok(out)
+    }
+
+    /// Waits for a submission, or for all.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn wait(&self, submission: Option<wgpu::SubmissionIndex>) -> Result<(), ExecutorError> {
+        let poll = wgpu::PollType::Wait { submission_index: submission, timeout: None };
+        self.device.poll(poll).map_err(|e| ExecutorError::Lost(e.to_string()))?;
+        self.check()
+    }
+}

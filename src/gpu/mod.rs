@@ -1,0 +1,11 @@
+//! wgpu, and nothing else names it: adapters, buffers, pipelines, and the executor that runs a plan on them.
+
+mod adapter;
+mod context;
+mod executor;
+mod pipeline;
+
+pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, find};
+pub use context::Checks;
+pub use executor::GpuExecutor;
+pub use pipeline::{Binding, BindingKind, Reflection, reflect};

@@ -1,0 +1,68 @@
+//! `shaders/embedding.wgsl`: gathering fields, and updating the table rows that a batch touches.
+
+use super::{NONE, Place, Workgroups, shader_struct};
+use crate::plan::{Field as PlanField, Pooling, pad4};
+
+shader_struct! {
+    pub struct Column {
+        pub kind: u32,
+        pub field: u32,
+        pub component: u32,
+    }
+}
+
+shader_struct! {
+    pub struct Field {
+        pub column: u32,
+        pub dim: u32,
+        pub table: u32,
+        pub mean: u32,
+    }
+}
+
+const DENSE: u32 = 0;
+const BAG: u32 = 1;
+
+/// One per column of the input slot, padding included.
+pub fn columns(place: Place) -> Vec<Column> {
+    let (mut dense, mut bags) = (0, 0);
+    let mut columns = Vec::new();
+    for field in &place.plan.input.fields {
+        match field {
+            PlanField::Dense { .. } => {
+                columns.push(Column { kind: DENSE, field: dense, component: 0 });
+                dense += 1;
+            }
+            PlanField::Bag { table, .. } => {
+                let dim = place.plan.input.tables[*table].dim as u32;
+                columns.extend((0..dim).map(|component| Column { kind: BAG, field: bags, component }));
+                bags += 1;
+            }
+        }
+    }
+    columns.resize(pad4(columns.len()), Column { kind: NONE, field: NONE, component: 0 });
+    columns
+}
+
+/// One per bag field.
+pub fn fields(place: Place) -> Vec<Field> {
+    let field = |(column, table, pooling): (usize, usize, Pooling)| Field {
+        column: column as u32,
+        dim: place.plan.input.tables[table].dim as u32,
+        table: (place.plan.embedding.parameters[table].offset / 4) as u32,
+        mean: u32::from(pooling == Pooling::Mean),
+    };
+    place.plan.input.bag_fields().into_iter().map(field).collect()
+}
+
+/// An invocation per vec4 of the input slot.
+pub fn forward_workgroups(place: Place, rows: usize, group: u32) -> Workgroups {
+    let vec4s = rows as u32 * place.stride(place.plan.input_slot);
+    [vec4s.div_ceil(group), 1]
+}
+
+/// Segments along x; along y the vec4s of the widest table's vectors.
+pub fn update_workgroups(place: Place, segments: usize, group: u32) -> Workgroups {
+    let widest = place.plan.input.tables.iter().map(|t| t.dim).max().unwrap_or(0);
+    [(segments as u32).div_ceil(group), (pad4(widest) / 4) as u32]
+}

@@ -1,0 +1,301 @@
+//! `shaders/level.wgsl`: a level as a list of ops, forward and backward. The shader says what each op does.
+
+use super::{NONE, Place, Workgroups, shader_struct};
+use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, TensorId};
+
+shader_struct! {
+    pub struct Op {
+        pub kind: u32,
+        pub barrier: u32,
+        pub first_item: u32,
+        pub output: u32,
+        pub output_stride: u32,
+        pub output_width: u32,
+        pub input: u32,
+        pub input_stride: u32,
+        pub weight: u32,
+        pub bias: u32,
+        pub activation: u32,
+        pub argument: u32,
+        pub gate_weights: u32,
+        pub gate_stride: u32,
+        pub list: u32,
+        pub list_count: u32,
+    }
+}
+
+const LINEAR: u32 = 0;
+const SOFTMAX: u32 = 1;
+const MIX: u32 = 2;
+const CONCAT: u32 = 3;
+const SCORE_GRAD: u32 = 4;
+const SOFTMAX_GRAD: u32 = 5;
+const EXPERT_GRAD: u32 = 6;
+const LINEAR_GRAD: u32 = 7;
+
+/// The rows and columns of a register tile, as `TILE` in the shader.
+const TILE: u32 = 8;
+
+/// What one dispatch of a level does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Program {
+    pub ops: Vec<Op>,
+    pub lists: Vec<u32>,
+}
+
+pub fn workgroups(rows: usize, group_rows: u32) -> Workgroups {
+    [(rows as u32).div_ceil(group_rows), 1]
+}
+
+/// Layers by depth, all MLPs side by side; then softmax; then mixes, or the concatenation.
+pub fn forward(level: &Level, place: Place, group_rows: u32) -> Program {
+    let mut b = Builder::new(place, group_rows);
+    let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
+    for depth in 0..deepest {
+        b.begin_phase();
+        level.mlps().filter_map(|mlp| mlp.layers.get(depth)).for_each(|layer| b.linear(layer));
+    }
+    b.begin_phase();
+    level.gates.iter().for_each(|gate| b.softmax(gate));
+    if let Some(concat) = &level.concat {
+        b.concat(level, concat);
+    }
+    b.begin_phase();
+    level.gates.iter().for_each(|gate| b.mix(level, gate));
+    b.program
+}
+
+/// Gates and experts' outputs; then layers from the last, all MLPs side by side; then the level's inputs.
+pub fn input_grad(level: &Level, place: Place, group_rows: u32) -> Program {
+    let mut b = Builder::new(place, group_rows);
+    let is_towers = std::ptr::eq(level, &place.plan.towers);
+    b.begin_phase();
+    level.gates.iter().for_each(|gate| b.score_grad(level, gate));
+    if !is_towers {
+        (0..level.experts.len()).for_each(|e| b.expert_grad(level, e));
+    }
+    b.begin_phase();
+    level.gates.iter().for_each(|gate| b.softmax_grad(gate));
+    let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
+    for from_end in 0..deepest.saturating_sub(1) {
+        b.begin_phase();
+        for mlp in level.mlps().filter(|mlp| mlp.layers.len() > from_end + 1) {
+            b.hidden_grad(mlp, mlp.layers.len() - 1 - from_end);
+        }
+    }
+    b.begin_phase();
+    level.inputs().into_iter().for_each(|input| b.slot_grad(level, input));
+    b.program
+}
+
+fn activation_number(activation: Activation) -> u32 {
+    match activation {
+        Activation::Identity => 0,
+        Activation::Relu => 1,
+        Activation::Tanh => 2,
+        Activation::Sigmoid => 3,
+        Activation::Gelu => 4,
+    }
+}
+
+struct Builder<'a> {
+    place: Place<'a>,
+    group_rows: u32,
+    program: Program,
+    /// Whether the next op must wait for those before.
+    barrier: bool,
+    /// Items of the ops since the last barrier.
+    items: u32,
+}
+
+impl<'a> Builder<'a> {
+    fn new(place: Place<'a>, group_rows: u32) -> Self {
+        Self { place, group_rows, program: Program::default(), barrier: false, items: 0 }
+    }
+
+    /// Ops from here on may read what those before wrote.
+    fn begin_phase(&mut self) {
+        self.barrier = !self.program.ops.is_empty();
+    }
+
+    fn push(&mut self, op: Op, items: u32) {
+        if self.barrier {
+            self.items = 0;
+        }
+        let barrier = u32::from(std::mem::take(&mut self.barrier));
+        self.program.ops.push(Op { barrier, first_item: self.items, ..op });
+        self.items += items;
+    }
+
+    fn list(&mut self, entries: impl IntoIterator<Item = u32>) -> u32 {
+        let start = self.program.lists.len() as u32;
+        self.program.lists.extend(entries);
+        start
+    }
+
+    /// An op that writes a tensor.
+    fn op(&self, kind: u32, output: TensorId) -> Op {
+        Op {
+            kind,
+            output: self.place.start(output),
+            output_stride: self.place.stride(output),
+            output_width: self.place.width(output),
+            weight: NONE,
+            bias: NONE,
+            argument: NONE,
+            ..Op::default()
+        }
+    }
+
+    fn tiles(&self, op: &Op) -> u32 {
+        self.group_rows / TILE * op.output_stride.div_ceil(2)
+    }
+
+    fn vec4s(&self, op: &Op) -> u32 {
+        self.group_rows * op.output_stride
+    }
+
+    fn linear(&mut self, layer: &Linear) {
+        let place = self.place;
+        let op = Op {
+            input: place.start(layer.input),
+            input_stride: place.stride(layer.input),
+            weight: place.parameter(layer.weight),
+            bias: layer.bias.map_or(NONE, |b| place.parameter(b)),
+            activation: activation_number(layer.activation),
+            argument: layer.argument.map_or(NONE, |a| place.start(a)),
+            ..self.op(LINEAR, layer.output)
+        };
+        self.push(op, self.tiles(&op));
+    }
+
+    fn softmax(&mut self, gate: &Gate) {
+        let scores = gate.score.output();
+        let op = Op {
+            input: self.place.start(scores),
+            input_stride: self.place.stride(scores),
+            ..self.op(SOFTMAX, gate.weights)
+        };
+        self.push(op, self.group_rows);
+    }
+
+    fn mix(&mut self, level: &Level, gate: &Gate) {
+        let list = self.experts(level, &gate.sees);
+        let op = Op {
+            gate_weights: self.place.start(gate.weights),
+            gate_stride: self.place.stride(gate.weights),
+            list,
+            list_count: gate.sees.len() as u32,
+            ..self.op(MIX, gate.output)
+        };
+        self.push(op, self.vec4s(&op));
+    }
+
+    fn concat(&mut self, level: &Level, concat: &Concat) {
+        let list = self.experts(level, &concat.experts);
+        let op = Op {
+            input_stride: self.place.width(level.experts[0].output()),
+            list,
+            list_count: concat.experts.len() as u32,
+            ..self.op(CONCAT, concat.output)
+        };
+        self.push(op, self.vec4s(&op));
+    }
+
+    fn experts(&mut self, level: &Level, numbers: &[usize]) -> u32 {
+        let place = self.place;
+        self.list(numbers.iter().map(|&e| place.start(level.experts[e].output())))
+    }
+
+    fn score_grad(&mut self, level: &Level, gate: &Gate) {
+        let list = self.experts(level, &gate.sees);
+        let op = Op {
+            input: self.place.start(gate.output),
+            input_stride: self.place.stride(gate.output),
+            list,
+            list_count: gate.sees.len() as u32,
+            ..self.op(SCORE_GRAD, gate.score.output())
+        };
+        self.push(op, self.vec4s(&op));
+    }
+
+    fn softmax_grad(&mut self, gate: &Gate) {
+        let op = Op {
+            gate_weights: self.place.start(gate.weights),
+            gate_stride: self.place.stride(gate.weights),
+            ..self.op(SOFTMAX_GRAD, gate.score.output())
+        };
+        self.push(op, self.group_rows);
+    }
+
+    /// The gradient by an expert's output: from every gate that sees it, from the concatenation, and, where a later
+    /// block reads it directly, what that block left in its place.
+    fn expert_grad(&mut self, level: &Level, e: usize) {
+        let place = self.place;
+        let output = level.experts[e].output();
+        let mut entries = Vec::new();
+        for gate in &level.gates {
+            if let Some(number) = gate.sees.iter().position(|&s| s == e) {
+                let (slot, weights) = (gate.output, gate.weights);
+                entries.push([
+                    place.start(slot),
+                    place.stride(slot),
+                    place.start(weights),
+                    place.stride(weights),
+                    number as u32,
+                ]);
+            }
+        }
+        if let Some(concat) = &level.concat
+            && let Some(number) = concat.experts.iter().position(|&s| s == e)
+        {
+            let column = number as u32 * place.width(output);
+            entries.push([place.start(concat.output), place.stride(concat.output), NONE, 0, column]);
+        }
+        if place.plan.is_read_outside(level, output) {
+            entries.push([place.start(output), place.stride(output), NONE, 0, 0]);
+        }
+        let list_count = entries.len() as u32;
+        let list = self.list(entries.into_iter().flatten());
+        let op = self.through_activation(Op { list, list_count, ..self.op(EXPERT_GRAD, output) }, &level.experts[e]);
+        self.push(op, self.vec4s(&op));
+    }
+
+    /// Gives an op the activation of the layer that made an MLP's output.
+    fn through_activation(&self, op: Op, mlp: &Mlp) -> Op {
+        self.through_layer(op, &mlp.layers[mlp.layers.len() - 1])
+    }
+
+    fn through_layer(&self, op: Op, layer: &Linear) -> Op {
+        Op {
+            input: self.place.start(layer.output),
+            activation: activation_number(layer.activation),
+            argument: layer.argument.map_or(NONE, |a| self.place.start(a)),
+            ..op
+        }
+    }
+
+    /// The gradient by the tensor between layers `i - 1` and `i` of an MLP.
+    fn hidden_grad(&mut self, mlp: &Mlp, i: usize) {
+        let entry = self.source(&mlp.layers[i]);
+        let list = self.list(entry);
+        let op = Op { list, list_count: 1, ..self.op(LINEAR_GRAD, mlp.layers[i].input) };
+        let op = self.through_layer(op, &mlp.layers[i - 1]);
+        self.push(op, self.tiles(&op));
+    }
+
+    /// The gradient by a tensor that the level reads, from every MLP that starts there.
+    fn slot_grad(&mut self, level: &Level, input: TensorId) {
+        let readers = level.mlps().filter(|mlp| mlp.input() == input);
+        let entries: Vec<u32> = readers.flat_map(|mlp| self.source(&mlp.layers[0])).collect();
+        let list_count = (entries.len() / 4) as u32;
+        let list = self.list(entries);
+        let op = Op { list, list_count, ..self.op(LINEAR_GRAD, input) };
+        self.push(op, self.tiles(&op));
+    }
+
+    fn source(&self, layer: &Linear) -> [u32; 4] {
+        let place = self.place;
+        [place.start(layer.output), place.stride(layer.output), place.parameter(layer.weight), place.width(layer.output)]
+    }
+}

@@ -1,0 +1,105 @@
+//! A step's numbers and its batch, as the shaders read them.
+
+use super::shader_struct;
+use crate::data::Batch;
+use crate::optim::Optimizer;
+use crate::plan::Plan;
+
+shader_struct! {
+    /// `Step` of `shaders/lib/step.wgsl`, which says what each number is.
+    pub struct Step {
+        pub rows: u32,
+        pub step: u32,
+        pub tasks: u32,
+        pub dense_fields: u32,
+        pub labels: u32,
+        pub masks: u32,
+        pub scales: u32,
+        pub bag_starts: u32,
+        pub ids: u32,
+        pub segments: u32,
+        pub segment_rows: u32,
+        pub segment_starts: u32,
+        pub segment_bags: u32,
+        pub slots: u32,
+        pub slot_rows: u32,
+        pub dense_length: u32,
+        pub rate: f32,
+        pub root: f32,
+        pub eps: f32,
+        pub momentum: f32,
+        pub betas: [f32; 4],
+    }
+}
+
+impl Step {
+    pub fn set_optimizer(&mut self, optimizer: &Optimizer, step: u64) {
+        self.step = u32::try_from(step).unwrap_or(u32::MAX);
+        match optimizer {
+            Optimizer::Adam(adam) => {
+                let (rate, root) = adam.corrections(step);
+                (self.rate, self.root, self.eps) = (rate as f32, root as f32, adam.eps as f32);
+                self.betas = [adam.beta1, adam.beta2, 1.0 - adam.beta1, 1.0 - adam.beta2].map(|b| b as f32);
+            }
+            Optimizer::Sgd(sgd) => {
+                (self.rate, self.momentum) = (sgd.learning_rate as f32, sgd.momentum as f32);
+            }
+        }
+    }
+}
+
+/// A batch as one run of words, kept to be filled again.
+#[derive(Default)]
+pub struct BatchWords(Vec<u32>);
+
+impl BatchWords {
+    /// Lays out a batch's sections and says in `step` where they are.
+    pub fn fill(&mut self, plan: &Plan, batch: &Batch, step: &mut Step) -> &[u32] {
+        let tasks = plan.tasks.len();
+        self.0.clear();
+        step.rows = batch.rows as u32;
+        step.tasks = tasks as u32;
+        step.dense_fields = plan.input.dense_fields() as u32;
+        self.floats(&batch.dense);
+        step.labels = self.floats(&batch.labels);
+        step.masks = self.floats(&batch.masks);
+        step.scales = self.floats(&scales(plan, batch));
+        step.bag_starts = self.words(&batch.bag_starts);
+        step.ids = self.words(&batch.ids);
+        let segments = &batch.segments;
+        step.segments = segments.rows.len() as u32;
+        step.segment_rows = self.len();
+        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
+            let p = &plan.embedding.parameters[table as usize];
+            self.0.push(((p.offset + row as usize * p.stride) / 4) as u32);
+        }
+        step.segment_starts = self.words(&segments.starts);
+        step.segment_bags = self.words(&segments.bags);
+        &self.0
+    }
+
+    fn len(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn words(&mut self, words: &[u32]) -> u32 {
+        let start = self.len();
+        self.0.extend_from_slice(words);
+        start
+    }
+
+    fn floats(&mut self, floats: &[f32]) -> u32 {
+        self.words(bytemuck::cast_slice(floats))
+    }
+}
+
+/// Per task: its weight over the samples in its mask; 0 where there is none, so that it adds nothing.
+fn scales(plan: &Plan, batch: &Batch) -> Vec<f32> {
+    let tasks = plan.tasks.len();
+    let count = |t: usize| batch.masks.iter().skip(t).step_by(tasks).map(|&m| f64::from(m)).sum::<f64>();
+    plan.tasks
+        .iter()
+        .enumerate()
+        .map(|(t, task)| if count(t) > 0.0 { (task.weight / count(t)) as f32 } else { 0.0 })
+        .collect()
+}

@@ -1,0 +1,57 @@
+//! Optimizers, by PyTorch's definitions. Table rows move only in steps whose batch holds them (`torch.optim.SparseAdam`):
+//! their moments do not decay in between, and Adam's bias correction goes by the global step.
+
+use serde::{Deserialize, Serialize};
+
+/// `train.optimizer`, by `kind = "..."`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Optimizer {
+    Adam(Adam),
+    Sgd(Sgd),
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::Adam(Adam::default())
+    }
+}
+
+/// Adam (Kingma and Ba 2015); `eps` outside the root.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adam {
+    pub learning_rate: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+    pub eps: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+    }
+}
+
+/// Stochastic gradient descent with momentum; no dampening, not Nesterov.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sgd {
+    pub learning_rate: f64,
+    pub momentum: f64,
+}
+
+impl Default for Sgd {
+    fn default() -> Self {
+        Self { learning_rate: 1e-2, momentum: 0.0 }
+    }
+}
+
+impl Adam {
+    /// `(learning rate / (1 - beta1^step), 1 / sqrt(1 - beta2^step))` for a step counted from 1:
+    /// `p -= first * m / (sqrt(v) * second + eps)`.
+    pub fn corrections(&self, step: u64) -> (f64, f64) {
+        let step = step as f64;
+        (self.learning_rate / (1.0 - self.beta1.powf(step)), 1.0 / (1.0 - self.beta2.powf(step)).sqrt())
+    }
+}

@@ -1,0 +1,228 @@
+//! What a model is, free of devices: tensors, levels, towers, and where each parameter lies.
+//!
+//! Every family is one shape. A [`Level`] is a set of experts (MLPs) and gates; towers are one more level, whose
+//! experts are the towers and which has no gates. Both executors, `reference` and `gpu`, read this and nothing else.
+
+mod builder;
+mod input;
+mod layout;
+mod parameters;
+
+pub use builder::{Activations, GateStyle, PlanBuilder};
+pub use input::{Field, Input, Pooling, Table};
+pub use layout::{Layout, Parameter, ParameterId, pad4};
+pub use parameters::Parameters;
+
+use serde::{Deserialize, Serialize};
+
+/// Applied after every layer of an MLP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Activation {
+    Identity,
+    #[default]
+    Relu,
+    Tanh,
+    Sigmoid,
+    /// The exact one, `x * Phi(x)`, not the tanh approximation.
+    Gelu,
+}
+
+/// What a task predicts, and so its loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskKind {
+    /// A probability; cross-entropy on logits.
+    #[default]
+    Binary,
+    /// A number; squared error.
+    Regression,
+}
+
+/// A task as the plan needs it: its name binds labels to towers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    pub name: String,
+    pub kind: TaskKind,
+    /// The weight of its mean loss in the sum.
+    pub weight: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TensorId(pub usize);
+
+/// A row of activations for each sample.
+///
+/// An executor keeps all of them in one arena for `capacity` samples: element (row, column) lies at
+/// `start * capacity + row * stride + column`. Columns from `width` to `stride` are zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tensor {
+    pub name: String,
+    pub width: usize,
+    /// `width` rounded up to a multiple of four, so that a row can be read as `vec4`s.
+    pub stride: usize,
+    /// Sum of the strides of the tensors before it.
+    pub start: usize,
+}
+
+/// `output = activation(input W^T + bias)`, W `[out, in]` as in PyTorch.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    pub weight: ParameterId,
+    pub bias: Option<ParameterId>,
+    pub activation: Activation,
+    pub input: TensorId,
+    pub output: TensorId,
+    /// Where the activation's argument is kept, if its derivative needs that (gelu's does).
+    pub argument: Option<TensorId>,
+}
+
+/// One or more linear layers, each reading the one before.
+#[derive(Clone, Debug)]
+pub struct Mlp {
+    pub name: String,
+    pub layers: Vec<Linear>,
+}
+
+impl Mlp {
+    pub fn input(&self) -> TensorId {
+        self.layers[0].input
+    }
+
+    pub fn output(&self) -> TensorId {
+        self.layers[self.layers.len() - 1].output
+    }
+}
+
+/// `output = sum over e of softmax(score)_e * expert_e`, over the experts that it sees.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Its layers; the last one is the linear score.
+    pub score: Mlp,
+    /// The experts it sees, in the order of its scores, as indices into [`Level::experts`].
+    pub sees: Vec<usize>,
+    /// The softmax of the scores, `[batch, sees]`.
+    pub weights: TensorId,
+    /// The mix, `[batch, expert width]`.
+    pub output: TensorId,
+}
+
+/// The outputs of experts one after another, the input of the next level where `propagate = "concat"`.
+#[derive(Clone, Debug)]
+pub struct Concat {
+    pub experts: Vec<usize>,
+    pub output: TensorId,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Level {
+    pub experts: Vec<Mlp>,
+    pub gates: Vec<Gate>,
+    pub concat: Option<Concat>,
+}
+
+impl Level {
+    /// Every MLP of the level: experts, then the gates' scores.
+    pub fn mlps(&self) -> impl Iterator<Item = &Mlp> {
+        self.experts.iter().chain(self.gates.iter().map(|g| &g.score))
+    }
+
+    /// The tensors from outside that the level reads, each once, in order of first use.
+    pub fn inputs(&self) -> Vec<TensorId> {
+        let mut inputs = Vec::new();
+        for mlp in self.mlps() {
+            if !inputs.contains(&mlp.input()) {
+                inputs.push(mlp.input());
+            }
+        }
+        inputs
+    }
+}
+
+/// A model, ready to be executed.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub input: Input,
+    pub tasks: Vec<Task>,
+    pub tensors: Vec<Tensor>,
+    /// The tensor that the fields are gathered into, `[batch, sum of the fields' widths]`.
+    pub input_slot: TensorId,
+    pub levels: Vec<Level>,
+    /// One MLP per task, in the order of `tasks`; the last layer of each is the head, of width one.
+    pub towers: Level,
+    /// All parameters but the embedding tables, in one block of floats.
+    pub dense: Layout,
+    /// The embedding tables, one parameter each, in one block of floats.
+    pub embedding: Layout,
+}
+
+impl Plan {
+    pub fn tensor(&self, id: TensorId) -> &Tensor {
+        &self.tensors[id.0]
+    }
+
+    /// The logit of a task (the value itself for a regression), `[batch, 1]`.
+    pub fn logit(&self, task: usize) -> TensorId {
+        self.towers.experts[task].output()
+    }
+
+    /// Levels, then the towers: forward order.
+    pub fn blocks(&self) -> impl DoubleEndedIterator<Item = &Level> {
+        self.levels.iter().chain(std::iter::once(&self.towers))
+    }
+
+    /// Floats of activations per sample, padding included.
+    pub fn arena_stride(&self) -> usize {
+        self.tensors.last().map_or(0, |t| t.start + t.stride)
+    }
+
+    /// Whether a block after `level` reads this tensor, as towers read Shared-Bottom's bottom.
+    pub fn is_read_outside(&self, level: &Level, tensor: TensorId) -> bool {
+        self.blocks().any(|block| !std::ptr::eq(block, level) && block.inputs().contains(&tensor))
+    }
+
+    /// Names and shapes of all parameters: tables first, then the rest in the order of the levels.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.embedding.parameters.iter().chain(&self.dense.parameters)
+    }
+
+    /// The number of parameters, padding left out.
+    pub fn parameter_count(&self) -> usize {
+        self.parameters().map(|p| p.rows * p.cols).sum()
+    }
+}
+
+impl Input {
+    /// Floats that a field adds to a row of the input slot.
+    pub fn field_width(&self, field: &Field) -> usize {
+        match field {
+            Field::Dense { .. } => 1,
+            Field::Bag { table, .. } => self.tables[*table].dim,
+        }
+    }
+
+    pub fn width(&self) -> usize {
+        self.fields.iter().map(|f| self.field_width(f)).sum()
+    }
+
+    pub fn dense_fields(&self) -> usize {
+        self.fields.iter().filter(|f| matches!(f, Field::Dense { .. })).count()
+    }
+
+    /// For each bag field in order: its first column in the input slot, its table and its pooling.
+    pub fn bag_fields(&self) -> Vec<(usize, usize, Pooling)> {
+        self.columns().filter_map(|(column, field)| match field {
+            Field::Bag { table, pooling, .. } => Some((column, *table, *pooling)),
+            Field::Dense { .. } => None,
+        }).collect()
+    }
+
+    /// Each field with its first column in the input slot.
+    pub fn columns(&self) -> impl Iterator<Item = (usize, &Field)> {
+        self.fields.iter().scan(0, |column, field| {
+            let first = *column;
+            *column += self.field_width(field);
+            Some((first, field))
+        })
+    }
+}

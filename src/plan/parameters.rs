@@ -1,0 +1,99 @@
+//! The values of a plan's parameters on the host: initial ones, and to and from named tensors.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::{Parameter, Plan};
+use crate::checkpoint::{self, CheckpointError, NamedTensor};
+use crate::seed;
+
+/// Embedding rows start uniform in plus or minus this.
+const EMBEDDING_RANGE: f64 = 0.05;
+
+/// Values of [`Plan::dense`] and [`Plan::embedding`], as the layouts place them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Parameters<T> {
+    pub dense: Vec<T>,
+    pub embedding: Vec<T>,
+}
+
+impl<T: Copy + Default> Parameters<T> {
+    pub fn zeros(plan: &Plan) -> Self {
+        Self { dense: vec![T::default(); plan.dense.len], embedding: vec![T::default(); plan.embedding.len] }
+    }
+
+    pub fn map<U>(&self, f: impl Fn(T) -> U) -> Parameters<U> {
+        Parameters {
+            dense: self.dense.iter().map(|&x| f(x)).collect(),
+            embedding: self.embedding.iter().map(|&x| f(x)).collect(),
+        }
+    }
+
+    /// The values of a parameter by name, row by row, without padding.
+    pub fn get(&self, plan: &Plan, name: &str) -> Option<Vec<T>> {
+        let find = |parameters: &[Parameter], block: &[T]| {
+            parameters.iter().find(|p| p.name == name).map(|p| p.unpack(block))
+        };
+        find(&plan.embedding.parameters, &self.embedding).or_else(|| find(&plan.dense.parameters, &self.dense))
+    }
+}
+
+impl Parameters<f32> {
+    /// Xavier-uniform weights (Glorot and Bengio 2010), zero biases, small uniform embeddings. Each parameter draws
+    /// from a stream of its own, so its values depend on the seed, its name and its shape alone.
+    pub fn init(plan: &Plan, seed: u64) -> Self {
+        let mut parameters = Self::zeros(plan);
+        for p in &plan.embedding.parameters {
+            draw(p, EMBEDDING_RANGE, seed, &mut parameters.embedding);
+        }
+        for p in plan.dense.parameters.iter().filter(|p| p.shape.len() == 2) {
+            draw(p, (6.0 / (p.rows + p.cols) as f64).sqrt(), seed, &mut parameters.dense);
+        }
+        parameters
+    }
+
+    pub fn to_tensors(&self, plan: &Plan) -> Vec<NamedTensor> {
+        let named = |p: &Parameter, block: &[f32]| NamedTensor {
+            name: p.name.clone(),
+            shape: p.shape.clone(),
+            data: p.unpack(block),
+        };
+        let tables = plan.embedding.parameters.iter().map(|p| named(p, &self.embedding));
+        tables.chain(plan.dense.parameters.iter().map(|p| named(p, &self.dense))).collect()
+    }
+
+    /// # Errors
+    /// Lists every tensor that is missing, extra or of another shape.
+    pub fn from_tensors(plan: &Plan, tensors: &[NamedTensor]) -> Result<Self, CheckpointError> {
+        let expected: Vec<_> = plan.parameters().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        checkpoint::check(&expected, tensors)?;
+        let mut parameters = Self::zeros(plan);
+        let blocks = [(&plan.embedding, &mut parameters.embedding), (&plan.dense, &mut parameters.dense)];
+        for (layout, block) in blocks {
+            for p in &layout.parameters {
+                for tensor in tensors.iter().filter(|t| t.name == p.name) {
+                    p.pack(&tensor.data, block);
+                }
+            }
+        }
+        Ok(parameters)
+    }
+
+    /// The first parameter with a value that is not finite, tables first.
+    pub fn first_not_finite<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
+        let bad = |p: &&Parameter, block: &[f32]| p.unpack(block).iter().any(|x| !x.is_finite());
+        let table = plan.embedding.parameters.iter().find(|p| bad(p, &self.embedding));
+        table.or_else(|| plan.dense.parameters.iter().find(|p| bad(p, &self.dense))).map(|p| p.name.as_str())
+    }
+}
+
+fn draw(p: &Parameter, range: f64, seed: u64, block: &mut [f32]) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed::derive(seed, &p.name));
+    let values: Vec<f32> = (0..p.rows * p.cols)
+        .map(|_| {
+            let unit = f64::from(rng.next_u32() >> 8) / f64::from(1 << 24); // [0, 1)
+            ((2.0 * unit - 1.0) * range) as f32
+        })
+        .collect();
+    p.pack(&values, block);
+}

@@ -1,0 +1,153 @@
+//! What several test files share: golden cases, batches, and the adapters that must be there.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use polygate::config::ModelConfig;
+use polygate::conform::compare;
+use polygate::data::{Batch, Segments};
+use polygate::plan::{Field, Input, Parameters, Plan, Task, TaskKind};
+use serde_json::Value;
+
+pub mod gpu;
+pub mod random;
+
+/// A case of `tests/fixtures`, computed in float64 by an independent program.
+pub struct Golden {
+    pub name: String,
+    pub plan: Arc<Plan>,
+    pub parameters: Parameters<f32>,
+    pub batch: Batch,
+    pub adam: polygate::optim::Adam,
+    pub steps: u64,
+    tensors: BTreeMap<String, Vec<f64>>,
+}
+
+pub const GOLDEN: [&str; 10] = [
+    "shared_bottom",
+    "omoe",
+    "mmoe",
+    "mmoe_linear_gate",
+    "mmoe_linear_output",
+    "cgc",
+    "cgc_tanh",
+    "ple_two_levels",
+    "ple_concat",
+    "ple_regression",
+];
+
+impl Golden {
+    pub fn load(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let case: Value = serde_json::from_str(&text).unwrap();
+        let tensors = read(&folder.join(format!("{name}.safetensors")));
+        let rows = case["batch"].as_u64().unwrap() as usize;
+        let width = case["input_dim"].as_u64().unwrap() as usize;
+        let names: Vec<String> = serde_json::from_value(case["tasks"].clone()).unwrap();
+        let tasks: Vec<Task> = names.iter().map(|n| task(n, &case)).collect();
+        let fields = (0..width).map(|i| Field::Dense { name: format!("x{i}") }).collect();
+        let units = vec![None; tasks.len()];
+        let input = Input { tables: Vec::new(), fields };
+        let plan = Arc::new(polygate::model::build(&model(&case), tasks, &units, input).unwrap());
+        let mut parameters = Parameters::zeros(&plan);
+        for p in &plan.dense.parameters {
+            let values: Vec<f32> = tensors[&format!("param.{}", p.name)].iter().map(|&x| x as f32).collect();
+            p.pack(&values, &mut parameters.dense);
+        }
+        let column = |kind: &str, task: &str| tensors.get(&format!("input.{kind}.{task}"));
+        let by_row = |kind: &str| -> Vec<f32> {
+            let cell = |row: usize, task: &String| column(kind, task).map_or(1.0, |c| c[row] as f32);
+            (0..rows).flat_map(|row| names.iter().map(move |task| cell(row, task))).collect()
+        };
+        let batch = Batch {
+            rows,
+            dense: tensors["input.x"].iter().map(|&x| x as f32).collect(),
+            bag_starts: vec![0],
+            ids: Vec::new(),
+            labels: by_row("label"),
+            masks: by_row("mask"),
+            segments: Segments { starts: vec![0], ..Segments::default() },
+        };
+        let number = |key: &str| case["adam"][key].as_f64().unwrap();
+        let adam = polygate::optim::Adam {
+            learning_rate: number("lr"),
+            beta1: case["adam"]["betas"][0].as_f64().unwrap(),
+            beta2: case["adam"]["betas"][1].as_f64().unwrap(),
+            eps: number("eps"),
+        };
+        Self { name: name.into(), plan, parameters, batch, adam, steps: number("steps") as u64, tensors }
+    }
+
+    pub fn expected(&self, name: &str) -> &[f64] {
+        self.tensors.get(name).unwrap_or_else(|| panic!("{} has no {name}", self.name))
+    }
+
+    /// Names of the tensors that start with `prefix`, without it.
+    pub fn names<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.tensors.keys().filter_map(move |name| name.strip_prefix(prefix))
+    }
+
+    /// The expected logits, `[rows, tasks]`.
+    pub fn logits(&self) -> Vec<f64> {
+        let tasks = self.plan.tasks.iter().map(|t| self.expected(&format!("output.logit.{}", t.name)));
+        let tasks: Vec<_> = tasks.collect();
+        (0..self.batch.rows).flat_map(|row| tasks.iter().map(move |logits| logits[row])).collect()
+    }
+}
+
+fn task(name: &str, case: &Value) -> Task {
+    let kind = if case["kinds"][name] == "regression" { TaskKind::Regression } else { TaskKind::Binary };
+    Task { name: name.into(), kind, weight: case["loss_weights"][name].as_f64().unwrap_or(1.0) }
+}
+
+/// The case's model, through the same types as a TOML file.
+fn model(case: &Value) -> ModelConfig {
+    let case = case.as_object().unwrap();
+    let mut keys = serde_json::Map::new();
+    for key in ["levels", "experts", "task_experts", "shared_experts", "expert_units", "gate_units", "tower_units"]
+        .into_iter()
+        .chain(["activation", "output_activation", "gate_bias", "propagate"])
+    {
+        if let Some(value) = case.get(key) {
+            let shared_bottom = case["arch"] == "shared_bottom" && key == "expert_units";
+            keys.insert(if shared_bottom { "bottom_units" } else { key }.into(), value.clone());
+        }
+    }
+    keys.insert("family".into(), case["arch"].clone());
+    serde_json::from_value(Value::Object(keys)).unwrap()
+}
+
+fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
+    let bytes = std::fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let floats = |view: &safetensors::tensor::TensorView| match view.dtype() {
+        safetensors::Dtype::F64 => {
+            view.data().chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
+        }
+        safetensors::Dtype::F32 => {
+            view.data().chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
+        }
+        other => panic!("{other:?}"),
+    };
+    file.tensors().into_iter().map(|(name, view)| (name, floats(&view))).collect()
+}
+
+/// Asserts that two results agree, and that they would not if one element were off by a little more than its bound.
+pub fn assert_close(what: &str, actual: &[f64], expected: &[f64], bound: f64) {
+    if let Err(mismatch) = compare(actual, expected, |_| bound) {
+        panic!("{what}: {mismatch}");
+    }
+    if let Some(middle) = expected.len().checked_sub(1).map(|last| last / 2) {
+        let mut disturbed = actual.to_vec();
+        disturbed[middle] = expected[middle] + 2.0 * bound + f64::MIN_POSITIVE;
+        assert!(compare(&disturbed, expected, |_| bound).is_err(), "{what}: a disturbed element passed");
+    }
+}
+
+pub fn widen(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| f64::from(x)).collect()
+}

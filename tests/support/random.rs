@@ -1,0 +1,75 @@
+//! Random plans' inputs, with every kind of field, bag and mask.
+
+use polygate::data::{Batch, Segments};
+use polygate::plan::{Field, Input, Pooling, Table};
+use rand::RngExt;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+/// Two dense fields, a lone category, two categories that share a table, and a multi-valued field; none of the widths
+/// is a multiple of four.
+pub fn mixed_input() -> Input {
+    let table = |name: &str, rows, dim| Table { name: name.into(), rows, dim };
+    let bag = |name: &str, table, pooling| Field::Bag { name: name.into(), table, pooling };
+    Input {
+        tables: vec![table("user", 7, 3), table("video", 11, 5), table("tag", 4, 8)],
+        fields: vec![
+            Field::Dense { name: "age".into() },
+            bag("user", 0, Pooling::Mean),
+            bag("video", 1, Pooling::Mean),
+            Field::Dense { name: "hour".into() },
+            bag("last_video", 1, Pooling::Sum),
+            bag("tags", 2, Pooling::Mean),
+            bag("tags_sum", 2, Pooling::Sum),
+        ],
+    }
+}
+
+/// A batch for an input and tasks: bags of `tags*` hold none to three ids, others one; a third of the labels is masked.
+pub fn batch(input: &Input, tasks: usize, rows: usize, seed: u64) -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut batch = Batch {
+        rows,
+        dense: (0..rows * input.dense_fields()).map(|_| rng.random_range(-1.5..1.5)).collect(),
+        bag_starts: vec![0],
+        ids: Vec::new(),
+        labels: (0..rows * tasks).map(|_| f32::from(u8::from(rng.random_bool(0.4)))).collect(),
+        masks: (0..rows * tasks).map(|_| f32::from(u8::from(rng.random_bool(0.66)))).collect(),
+        segments: Segments::default(),
+    };
+    let mut held = Vec::new();
+    for field in &input.fields {
+        let Field::Bag { name, table, .. } = field else { continue };
+        for _ in 0..rows {
+            let n = if name.starts_with("tags") { rng.random_range(0..4) } else { 1 };
+            for _ in 0..n {
+                let id = rng.random_range(0..input.tables[*table].rows) as u32;
+                held.push((*table as u32, id, batch.bag_starts.len() as u32 - 1));
+                batch.ids.push(id);
+            }
+            batch.bag_starts.push(batch.ids.len() as u32);
+        }
+    }
+    held.sort_unstable();
+    batch.segments = segments(&held);
+    batch
+}
+
+/// The plain way to segments, from sorted (table, row, bag).
+fn segments(held: &[(u32, u32, u32)]) -> Segments {
+    let mut s = Segments { starts: vec![0], ..Segments::default() };
+    for (i, &(table, row, bag)) in held.iter().enumerate() {
+        if i == 0 || (held[i - 1].0, held[i - 1].1) != (table, row) {
+            s.tables.push(table);
+            s.rows.push(row);
+            if i > 0 {
+                s.starts.push(i as u32);
+            }
+        }
+        s.bags.push(bag);
+    }
+    if !held.is_empty() {
+        s.starts.push(held.len() as u32);
+    }
+    s
+}
