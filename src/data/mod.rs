@@ -1,3 +1,4 @@
+#[derive(Clone, Debug)]
 pub struct Batch {
     pub rows: usize,
     pub dense: Vec<f32>,
@@ -7,5 +8,5 @@ pub struct Batch {
     pub masks: Vec<f32>,
     pub segments: Segments,
 }
-#[derive(Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Segments { pub tables: Vec<u32>, pub rows: Vec<u32>, pub starts: Vec<u32>, pub bags: Vec<u32> }

@@ -100,6 +100,12 @@ impl<T: Real> Reference<T> {
         self.collect_rows(tensor, rows, |block| &block.values)
     }
 
+    /// The gradients by a tensor in the last batch, `[rows, width]`: by a linear layer's result before its activation,
+    /// or by a slot's value.
+    pub fn gradient_rows_of(&self, tensor: TensorId, rows: usize) -> Vec<T> {
+        self.collect_rows(tensor, rows, |block| &block.grads)
+    }
+
     /// Loss and all gradients of a batch, without an update.
     pub fn gradients(&mut self, batch: &Batch) -> Gradients<T> {
         self.take_progress();

@@ -1,9 +1,11 @@
 //! Random plans' inputs, with every kind of field, bag and mask.
 
+use std::sync::Arc;
+
+use polygate::config::ModelConfig;
 use polygate::data::{Batch, Segments};
-use polygate::plan::{Field, Input, Pooling, Table};
-use rand::RngExt;
-use rand::SeedableRng;
+use polygate::plan::{Field, Input, Parameters, Plan, Pooling, Table, Task, TaskKind};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// Two dense fields, a lone category, two categories that share a table, and a multi-valued field; none of the widths
@@ -72,4 +74,55 @@ fn segments(held: &[(u32, u32, u32)]) -> Segments {
         s.starts.push(held.len() as u32);
     }
     s
+}
+
+/// Every family, with every activation among them, gates linear and not, and widths of one.
+pub const FAMILIES: [(&str, &str); 7] = [
+    ("shared_bottom gelu", r#"family = "shared_bottom", bottom_units = [9, 5], tower_units = [3], activation = "gelu""#),
+    ("omoe tanh", r#"family = "omoe", experts = 3, expert_units = [6], gate_units = [5], tower_units = [], activation = "tanh""#),
+    (
+        "mmoe sigmoid",
+        r#"family = "mmoe", experts = 5, expert_units = [1, 7], gate_bias = true, tower_units = [4], activation = "sigmoid""#,
+    ),
+    (
+        "mmoe gelu, linear outputs",
+        r#"family = "mmoe", experts = 2, expert_units = [10, 6], gate_units = [4], tower_units = [5, 3], activation = "gelu", output_activation = "identity""#,
+    ),
+    ("cgc relu", r#"family = "cgc", task_experts = 1, shared_experts = 2, expert_units = [17], tower_units = [9]"#),
+    (
+        "ple of uneven levels",
+        r#"family = "ple", levels = 3, task_experts = [1, 2, 0], shared_experts = [2, 1, 1], expert_units = [[8], [5, 6], [3]], gate_units = [[4], [], [2, 3]], tower_units = [1], activation = "tanh""#,
+    ),
+    (
+        "ple concat gelu",
+        r#"family = "ple", levels = 2, propagate = "concat", task_experts = 1, shared_experts = 1, expert_units = [7, 5], gate_units = [3], tower_units = [4], activation = "gelu""#,
+    ),
+];
+
+/// A plan of a family of [`FAMILIES`] over [`mixed_input`], with a regression beside two binary tasks and a tower of
+/// its own for the last.
+pub fn plan(model: &str) -> Arc<Plan> {
+    let table: toml::Table = toml::from_str(&format!("model = {{ {model} }}")).unwrap();
+    let model: ModelConfig = table["model"].clone().try_into().unwrap();
+    let task = |name: &str, kind, weight| Task { name: name.into(), kind, weight };
+    let tasks = vec![
+        task("click", TaskKind::Binary, 1.0),
+        task("seconds", TaskKind::Regression, 0.3),
+        task("like", TaskKind::Binary, 2.0),
+    ];
+    Arc::new(polygate::model::build(&model, tasks, &[None, None, Some(vec![6])], mixed_input()).unwrap())
+}
+
+/// Parameters of some size, biases among them.
+pub fn parameters(plan: &Plan, seed: u64) -> Parameters<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut parameters = Parameters::zeros(plan);
+    let blocks = [(&plan.embedding, &mut parameters.embedding), (&plan.dense, &mut parameters.dense)];
+    for (layout, block) in blocks {
+        for p in &layout.parameters {
+            let values: Vec<f32> = (0..p.rows * p.cols).map(|_| rng.random_range(-0.7..0.7)).collect();
+            p.pack(&values, block);
+        }
+    }
+    parameters
 }

@@ -1,0 +1,243 @@
+//! The GPU executor on every adapter present, with shader checks on and off, against the golden cases and against the
+//! f64 reference. Gradients are read from the kernels that ship: after one step of SGD at the learning rate 2^20 a
+//! parameter has moved by its gradient times 2^20, and what it held before is lost in rounding.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polygate::executor::Executor;
+use polygate::gpu::{Checks, Choice, GpuExecutor};
+use polygate::optim::{Optimizer, Sgd};
+use polygate::plan::{Parameters, Plan};
+use polygate::reference::Reference;
+use support::gpu::test_adapters;
+use support::random;
+use support::{GOLDEN, Golden, assert_close, widen};
+
+const RATE: f64 = (1 << 20) as f64;
+
+fn each_device(test: impl Fn(&str, &Choice, Checks)) {
+    for adapter in test_adapters() {
+        for checks in [Checks::On, Checks::Off] {
+            test(&format!("{} checks {checks:?}", adapter.summary), &adapter, checks);
+        }
+    }
+}
+
+/// Logits before, and the gradients of a step.
+fn logits_and_gradients(mut gpu: GpuExecutor, case: &Case) -> (Vec<f64>, Parameters<f64>) {
+    let logits = gpu.predict(&mut std::iter::once(case.batch.clone())).unwrap();
+    let optimizer = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 });
+    gpu.train_step(&case.batch, &optimizer, 1).unwrap();
+    let after = gpu.parameters().unwrap();
+    let difference = |before: &[f32], after: &[f32]| {
+        before.iter().zip(after).map(|(&b, &a)| (f64::from(b) - f64::from(a)) / RATE).collect()
+    };
+    let gradients = Parameters {
+        dense: difference(&case.parameters.dense, &after.dense),
+        embedding: difference(&case.parameters.embedding, &after.embedding),
+    };
+    (widen(&logits), gradients)
+}
+
+struct Case {
+    plan: Arc<Plan>,
+    parameters: Parameters<f32>,
+    batch: polygate::data::Batch,
+}
+
+fn check_case(what: &str, choice: &Choice, checks: Checks, case: &Case) {
+    let mut reference = Reference::new(case.plan.clone(), case.parameters.map(f64::from));
+    let gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+    let (logits, gradients) = logits_and_gradients(gpu, case);
+    let expected = reference.logits(&case.batch);
+    assert_close(&format!("{what} logits"), &logits, &expected, bound(&expected));
+    let expected = reference.gradients(&case.batch).parameters;
+    let magnitudes = magnitudes(&case.plan, &reference, case.batch.rows);
+    for p in case.plan.parameters() {
+        let expected = expected.get(&case.plan, &p.name).unwrap();
+        let actual = gradients.get(&case.plan, &p.name).unwrap();
+        // Half a unit in the last place of the parameter, seen through the rate.
+        let lost = 2f64.powi(-24) / RATE;
+        let largest = magnitudes.get(&p.name).map_or(bound(&expected), |&m| 2e-5 * m);
+        assert_close(&format!("{what} {}", p.name), &actual, &expected, largest + lost);
+    }
+}
+
+/// Per weight and bias, the largest sum of |gradient||input| over the rows: what a gradient's rounding error goes by
+/// where its terms cancel.
+fn magnitudes(plan: &Plan, reference: &Reference<f64>, rows: usize) -> BTreeMap<String, f64> {
+    let mut magnitudes = BTreeMap::new();
+    for layer in plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers) {
+        let (dz, x) = (reference.gradient_rows_of(layer.output, rows), reference.rows_of(layer.input, rows));
+        let (n, k) = (plan.tensor(layer.output).width, plan.tensor(layer.input).width);
+        let sum = |n_at: usize, x_at: &dyn Fn(usize) -> f64| {
+            (0..rows).map(|r| (dz[r * n + n_at] * x_at(r)).abs()).sum::<f64>()
+        };
+        let weights = (0..n * k).map(|i| sum(i / k, &|r| x[r * k + i % k]));
+        magnitudes.insert(plan.dense.get(layer.weight).name.clone(), weights.fold(0.0, f64::max));
+        if let Some(bias) = layer.bias {
+            magnitudes.insert(plan.dense.get(bias).name.clone(), (0..n).map(|i| sum(i, &|_| 1.0)).fold(0.0, f64::max));
+        }
+    }
+    magnitudes
+}
+
+/// 2e-5 of the largest element, until bounds are carried through the layers.
+fn bound(expected: &[f64]) -> f64 {
+    polygate::conform::relative_to_largest(expected, 2e-5)
+}
+
+#[test]
+fn golden_cases_hold_on_every_adapter() {
+    each_device(|device, choice, checks| {
+        for name in GOLDEN {
+            let golden = Golden::load(name);
+            let case = Case {
+                plan: golden.plan.clone(),
+                parameters: golden.parameters.clone(),
+                batch: golden.batch.clone(),
+            };
+            let gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            let (logits, gradients) = logits_and_gradients(gpu, &case);
+            let expected = golden.logits();
+            assert_close(&format!("{device} {name} logits"), &logits, &expected, bound(&expected));
+            for p in golden.plan.parameters() {
+                let expected = golden.expected(&format!("grad.{}", p.name));
+                let actual = gradients.get(&golden.plan, &p.name).unwrap();
+                assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
+            }
+        }
+    });
+}
+
+#[test]
+fn every_family_over_mixed_fields_matches_the_reference_on_every_adapter() {
+    each_device(|device, choice, checks| {
+        for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
+            let plan = random::plan(model);
+            let parameters = random::parameters(&plan, 40 + i as u64);
+            let batch = random::batch(&plan.input, plan.tasks.len(), 67, i as u64);
+            check_case(&format!("{device} {name}"), choice, checks, &Case { plan, parameters, batch });
+        }
+    });
+}
+
+#[test]
+fn awkward_batch_sizes_match_the_reference() {
+    each_device(|device, choice, checks| {
+        let plan = random::plan(random::FAMILIES[3].1);
+        for rows in [1, 31, 32, 33, 600] {
+            let parameters = random::parameters(&plan, 3);
+            let batch = random::batch(&plan.input, plan.tasks.len(), rows, rows as u64);
+            check_case(&format!("{device} {rows} rows"), choice, checks, &Case { plan: plan.clone(), parameters, batch });
+        }
+    });
+}
+
+#[test]
+fn widths_of_one_and_a_thousand_match_the_reference() {
+    let model = r#"family = "mmoe", experts = 2, expert_units = [1, 1000, 3], gate_units = [1], tower_units = [70, 1]"#;
+    each_device(|device, choice, checks| {
+        let plan = random::plan(model);
+        let parameters = random::parameters(&plan, 8).map(|x| x * 0.2);
+        let batch = random::batch(&plan.input, plan.tasks.len(), 21, 8);
+        check_case(device, choice, checks, &Case { plan, parameters, batch });
+    });
+}
+
+/// Adam is near-discontinuous where a gradient is near zero, so parameters are held to a share of the learning rate.
+#[test]
+fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
+    let optimizers = [
+        Optimizer::Adam(polygate::optim::Adam { learning_rate: 1e-2, eps: 1e-4, ..Default::default() }),
+        Optimizer::Sgd(Sgd { learning_rate: 1e-2, momentum: 0.9 }),
+    ];
+    each_device(|device, choice, checks| {
+        for optimizer in optimizers {
+            let plan = random::plan(random::FAMILIES[2].1);
+            let parameters = random::parameters(&plan, 5);
+            let mut reference = Reference::new(plan.clone(), parameters.map(f64::from));
+            let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 64).unwrap();
+            for step in 1..=5 {
+                // Batches of different sizes, and rows of tables that come and go.
+                let rows = [64, 63, 5, 64, 40][step as usize - 1];
+                let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
+                reference.train_step(&batch, &optimizer, step);
+                gpu.train_step(&batch, &optimizer, step).unwrap();
+            }
+            let after = gpu.parameters().unwrap();
+            for p in plan.parameters() {
+                let expected = reference.parameters().get(&plan, &p.name).unwrap();
+                let actual = widen(&after.get(&plan, &p.name).unwrap());
+                assert_close(&format!("{device} {optimizer:?} {}", p.name), &actual, &expected, 2e-6);
+            }
+        }
+    });
+}
+
+#[test]
+fn sums_for_progress_match_the_cpu_device() {
+    each_device(|device, choice, checks| {
+        let plan = random::plan(random::FAMILIES[0].1);
+        let parameters = random::parameters(&plan, 9);
+        let batch = random::batch(&plan.input, plan.tasks.len(), 300, 9);
+        let optimizer = Optimizer::Sgd(Sgd { learning_rate: 0.0, momentum: 0.0 });
+        let mut cpu = Reference::new(plan.clone(), parameters.clone());
+        let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 300).unwrap();
+        for _ in 0..2 {
+            for step in 1..=3 {
+                cpu.train_step(&batch, &optimizer, step);
+                gpu.train_step(&batch, &optimizer, step).unwrap();
+            }
+            let (expected, actual) = (cpu.take_progress(), gpu.progress().unwrap());
+            for (t, (expected, actual)) in expected.tasks.iter().zip(&actual.tasks).enumerate() {
+                let sums = |s: &polygate::executor::TaskSums| [s.loss, s.predictions, s.labels, s.count];
+                let expected_sums = sums(expected);
+                assert_close(&format!("{device} sums of task {t}"), &sums(actual), &expected_sums, bound(&expected_sums));
+                assert_eq!(actual.histogram.auc().is_some(), plan.tasks[t].kind == polygate::plan::TaskKind::Binary);
+                if let (Some(a), Some(b)) = (actual.histogram.auc(), expected.histogram.auc()) {
+                    assert_close(&format!("{device} streaming AUC of task {t}"), &[a], &[b], 1e-3);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn two_runs_on_one_adapter_give_the_same_bits() {
+    each_device(|device, choice, checks| {
+        let run = || {
+            let plan = random::plan(random::FAMILIES[5].1);
+            let parameters = random::parameters(&plan, 6);
+            let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 300).unwrap();
+            for step in 1..=4 {
+                let batch = random::batch(&plan.input, plan.tasks.len(), 300 - step as usize, step);
+                gpu.train_step(&batch, &Optimizer::default(), step).unwrap();
+            }
+            gpu.parameters().unwrap()
+        };
+        let bits = |p: &Parameters<f32>| p.map(f32::to_bits);
+        assert_eq!(bits(&run()), bits(&run()), "{device}");
+    });
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
+    each_device(|device, choice, checks| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let mut parameters = random::parameters(&plan, 6);
+        let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 32).unwrap();
+        let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
+        gpu.train_step(&batch, &Optimizer::default(), 1).unwrap();
+        parameters = gpu.parameters().unwrap();
+        batch.dense[0] = f32::NAN;
+        batch.masks.fill(1.0);
+        gpu.train_step(&batch, &Optimizer::default(), 2).unwrap();
+        gpu.train_step(&batch, &Optimizer::default(), 3).unwrap();
+        assert_eq!(gpu.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
+        assert_eq!(gpu.parameters().unwrap(), parameters, "{device}");
+    });
+}

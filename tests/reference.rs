@@ -1,0 +1,130 @@
+//! What the golden cases lack, held against central finite differences of the f64 reference's own loss.
+
+mod support;
+
+use polygate::data::Batch;
+use polygate::optim::Optimizer;
+use polygate::plan::{Parameters, Plan};
+use polygate::reference::Reference;
+use std::sync::Arc;
+use support::{assert_close, random};
+
+const STEP: f64 = 1e-5;
+
+fn loss(plan: &Arc<Plan>, parameters: Parameters<f64>, batch: &Batch) -> f64 {
+    Reference::new(plan.clone(), parameters).gradients(batch).loss
+}
+
+/// The central difference quotient by every float of a block. Where the quotients of the two sides differ, a relu's
+/// kink lies between, and there is none.
+fn quotients(
+    plan: &Arc<Plan>,
+    at: &Parameters<f64>,
+    batch: &Batch,
+    block: fn(&mut Parameters<f64>) -> &mut Vec<f64>,
+) -> Vec<Option<f64>> {
+    let middle = loss(plan, at.clone(), batch);
+    let shifted = |i: usize, by: f64| {
+        let mut parameters = at.clone();
+        block(&mut parameters)[i] += by;
+        loss(plan, parameters, batch)
+    };
+    let quotient = |i: usize| {
+        let (up, down) = (shifted(i, STEP), shifted(i, -STEP));
+        let kink = (up - middle - (middle - down)).abs() / STEP > 1e-3;
+        (!kink).then_some((up - down) / (2.0 * STEP))
+    };
+    (0..block(&mut at.clone()).len()).map(quotient).collect()
+}
+
+fn assert_quotients(what: &str, gradients: &[f64], quotients: &[Option<f64>]) {
+    let compared = gradients.iter().zip(quotients).filter_map(|(&g, q)| q.map(|q| (g, q)));
+    let (gradients, quotients): (Vec<f64>, Vec<f64>) = compared.unzip();
+    assert_close(what, &gradients, &quotients, 2e-8);
+}
+
+/// Zeroes the padding of a block: no value there means anything.
+fn without_padding(plan: &Plan, mut gradients: Parameters<f64>) -> Parameters<f64> {
+    let blocks = [(&plan.embedding, &mut gradients.embedding), (&plan.dense, &mut gradients.dense)];
+    for (layout, block) in blocks {
+        let mut kept = vec![0.0; block.len()];
+        layout.parameters.iter().for_each(|p| p.pack(&p.unpack(block), &mut kept));
+        *block = kept;
+    }
+    gradients
+}
+
+#[test]
+fn gradients_of_every_family_with_masks_and_shared_tables_are_difference_quotients() {
+    for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
+        let plan = random::plan(model);
+        let at = random::parameters(&plan, 20 + i as u64).map(f64::from);
+        let batch = random::batch(&plan.input, plan.tasks.len(), 19, 90 + i as u64);
+        let gradients = Reference::new(plan.clone(), at.clone()).gradients(&batch).parameters;
+        let gradients = without_padding(&plan, gradients);
+        let dense = quotients(&plan, &at, &batch, |p| &mut p.dense);
+        let embedding = quotients(&plan, &at, &batch, |p| &mut p.embedding);
+        let kinks = dense.iter().chain(&embedding).filter(|q| q.is_none()).count();
+        let allowed = if name.contains("relu") { plan.dense.len / 50 } else { 0 };
+        assert!(kinks <= allowed, "{name}: {kinks} elements lie at a kink");
+        assert_quotients(&format!("{name} dense"), &gradients.dense, &dense);
+        assert_quotients(&format!("{name} embedding"), &gradients.embedding, &embedding);
+        assert!(gradients.embedding.iter().any(|g| g.abs() > 1e-4), "{name}: tables have gradients");
+    }
+}
+
+#[test]
+fn blocks_of_rows_add_up_to_the_whole_batch() {
+    let plan = random::plan(random::FAMILIES[3].1);
+    let at = random::parameters(&plan, 2).map(f64::from);
+    let rows = 2 * polygate::reference::BLOCK_ROWS + 3;
+    let batch = random::batch(&plan.input, plan.tasks.len(), rows, 4);
+    let gradients = Reference::new(plan.clone(), at.clone()).gradients(&batch).parameters;
+    for i in [0, 7, plan.dense.len - 4] {
+        let mut up = at.clone();
+        let mut down = at.clone();
+        up.dense[i] += STEP;
+        down.dense[i] -= STEP;
+        let quotient = (loss(&plan, up, &batch) - loss(&plan, down, &batch)) / (2.0 * STEP);
+        assert_close(&format!("element {i}"), &[gradients.dense[i]], &[quotient], 1e-8);
+    }
+}
+
+#[test]
+fn a_mask_that_selects_nothing_adds_no_loss_and_no_gradient() {
+    let plan = random::plan(random::FAMILIES[0].1);
+    let at = random::parameters(&plan, 2).map(f64::from);
+    let mut batch = random::batch(&plan.input, plan.tasks.len(), 9, 4);
+    batch.masks.fill(0.0);
+    let gradients = Reference::new(plan.clone(), at).gradients(&batch);
+    assert_eq!(gradients.loss, 0.0);
+    assert!(gradients.parameters.dense.iter().chain(&gradients.parameters.embedding).all(|&g| g == 0.0));
+}
+
+#[test]
+fn a_gate_that_sees_one_expert_gives_it_weight_one() {
+    let model = r#"family = "mmoe", experts = 1, expert_units = [4], tower_units = []"#;
+    let plan = random::plan(model);
+    let mut reference = Reference::new(plan.clone(), random::parameters(&plan, 3));
+    reference.logits(&random::batch(&plan.input, plan.tasks.len(), 5, 1));
+    for gate in &plan.levels[0].gates {
+        assert_eq!(reference.rows_of(gate.weights, 5), vec![1.0; 5]);
+    }
+}
+
+#[test]
+fn one_and_two_threads_give_the_same_bits() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let plan = random::plan(random::FAMILIES[5].1);
+            let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, 6));
+            for step in 1..=4 {
+                let batch = random::batch(&plan.input, plan.tasks.len(), 1000, step);
+                cpu.train_step(&batch, &Optimizer::default(), step);
+            }
+            cpu.parameters().map(f32::to_bits)
+        })
+    };
+    assert_eq!(run(1), run(2));
+}
