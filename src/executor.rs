@@ -23,6 +23,9 @@ pub trait Executor {
 
     /// A copy of the parameters; waits for the steps before.
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError>;
+
+    /// Replaces the parameters; the optimizer's state stays.
+    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError>;
 }
 
 /// Why a device cannot go on.

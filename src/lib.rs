@@ -1,9 +1,15 @@
 //! Trains multi-task recommendation models (Shared-Bottom, OMoE, MMoE, CGC, PLE) on any GPU.
+//!
+//! A [`config`] says what to train; [`model`] turns its family into a [`plan`]; the plan is executed by [`gpu`], whose
+//! [`kernels`] are WGSL, or by [`reference`], plain Rust that says what the right answer is.
 
 pub mod checkpoint;
+pub mod cli;
 pub mod config;
 pub mod conform;
 pub mod data;
+pub mod device;
+pub mod evaluate;
 pub mod executor;
 pub mod gpu;
 pub mod kernels;
@@ -12,4 +18,6 @@ pub mod model;
 pub mod optim;
 pub mod plan;
 pub mod reference;
+pub mod run;
 pub mod seed;
+pub mod train;

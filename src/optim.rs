@@ -55,3 +55,31 @@ impl Adam {
         (self.learning_rate / (1.0 - self.beta1.powf(step)), 1.0 / (1.0 - self.beta2.powf(step)).sqrt())
     }
 }
+
+impl Optimizer {
+    /// # Errors
+    /// The first number out of its range: its key, its value, and what it must be.
+    pub fn check(&self) -> Result<(), (&'static str, f64, &'static str)> {
+        let (rate, shares) = match self {
+            Self::Adam(a) => (a.learning_rate, vec![
+                ("train.optimizer.beta1", a.beta1),
+                ("train.optimizer.beta2", a.beta2),
+            ]),
+            Self::Sgd(s) => (s.learning_rate, vec![("train.optimizer.momentum", s.momentum)]),
+        };
+        if !(rate.is_finite() && rate >= 0.0) {
+            return Err(("train.optimizer.learning_rate", rate, "must be 0 or more"));
+        }
+        for (key, value) in shares {
+            if !(0.0..1.0).contains(&value) {
+                return Err((key, value, "must be at least 0 and below 1"));
+            }
+        }
+        match self {
+            Self::Adam(a) if !(a.eps.is_finite() && a.eps > 0.0) => {
+                Err(("train.optimizer.eps", a.eps, "must be above 0"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,4 +1,13 @@
+//! TOML -> validated types. Unknown keys are errors.
+
+mod data;
+mod load;
 mod model;
+mod task;
 mod train;
+
+pub use data::*;
+pub use load::{Config, ConfigError, Override};
 pub use model::*;
+pub use task::*;
 pub use train::*;

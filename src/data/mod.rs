@@ -1,12 +1,152 @@
-#[derive(Clone, Debug)]
-pub struct Batch {
-    pub rows: usize,
-    pub dense: Vec<f32>,
-    pub bag_starts: Vec<u32>,
-    pub ids: Vec<u32>,
-    pub labels: Vec<f32>,
-    pub masks: Vec<f32>,
-    pub segments: Segments,
+//! From files to batches: read, join, filter, split, fit on the training rows, encode once, batch.
+
+mod batch;
+mod columns;
+mod dataset;
+mod encode;
+mod error;
+mod join;
+mod labels;
+mod numbers;
+mod reader;
+mod resolve;
+mod schema;
+mod segments;
+mod source;
+mod split;
+mod synthetic;
+mod vocab;
+
+use std::path::{Path, PathBuf};
+
+pub use batch::{Batch, Batches, Order};
+pub use dataset::{BagColumn, Dataset};
+pub use error::DataError;
+pub use numbers::Numbers;
+pub use schema::{Feature, FeatureKind, Schema, TableEncoder};
+pub use segments::Segments;
+pub use synthetic::write_csv;
+pub use vocab::{Encoder, fnv1a};
+
+use crate::config::TaskConfig;
+use crate::config::{DataConfig, FeatureConfig};
+use columns::Columns;
+use resolve::Known;
+use source::{Selection, Source};
+
+/// A config's data, ready to train on.
+#[derive(Debug)]
+pub struct Splits {
+    pub schema: Schema,
+    pub train: Dataset,
+    pub valid: Option<Dataset>,
+    pub test: Option<Dataset>,
+    /// What is odd about the data, a line each; logged as warnings already.
+    pub notes: Vec<String>,
 }
-#[derive(Clone, Debug, Default)]
-pub struct Segments { pub tables: Vec<u32>, pub rows: Vec<u32>, pub starts: Vec<u32>, pub bags: Vec<u32> }
+
+/// Reads, splits and encodes a config's data. Vocabularies and statistics come from the training rows alone.
+///
+/// `seed` decides the splits by ratio. Paths in the config are relative to `data_dir`.
+pub fn load(
+    data: &DataConfig,
+    features: &[FeatureConfig],
+    tasks: &[TaskConfig],
+    data_dir: &Path,
+    seed: u64,
+) -> Result<Splits, DataError> {
+    split::check(data)?;
+    let sources = sources(data, data_dir)?;
+    let mut schema = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
+    let mut needs = schema.needs(true, &[]);
+    if let Some(column) = data.split.as_ref().and_then(|split| split.column.as_deref()) {
+        needs.number(column, "data.split");
+    }
+    let mut columns = Columns::new(needs);
+    let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
+    let mut ends = [0; 3];
+    for (part, end) in sources.iter().zip(&mut ends) {
+        for source in part {
+            selection.read(source, &mut columns)?;
+        }
+        *end = columns.rows();
+    }
+    let parts = split::split(data, &columns, [ends[0], ends[1]], seed)?;
+    if parts.train.is_empty() {
+        let after = if ends[0] == 0 { "data.filter" } else { "data.split" };
+        return Err(DataError::NoTrainingRows { after });
+    }
+
+    let mut notes = selection.notes();
+    notes.extend(schema.fit(&columns, &parts.train));
+    let encode = |rows: &[u32]| encode::encode(&schema, &columns, rows, true, &[]);
+    let train = encode(&parts.train)?;
+    notes.extend(labels::notes(tasks, &train.labels, &train.masks));
+    let mut optional = |name: &str, rows: &[u32], wanted: bool| {
+        if wanted && rows.is_empty() {
+            notes.push(format!("no {name} rows are left after data.filter and data.split"));
+        }
+        (!rows.is_empty()).then(|| encode(rows)).transpose()
+    };
+    let split = data.split.clone().unwrap_or_default();
+    let wants_valid = split.valid_from.or(split.valid_ratio).or(split.valid_of_test).is_some();
+    let valid = optional("validation", &parts.valid, wants_valid || !data.valid.is_empty())?;
+    let wants_test = split.test_from.or(split.test_ratio).is_some();
+    let test = optional("test", &parts.test, wants_test || !data.test.is_empty())?;
+    notes.iter().for_each(|note| log::warn!("{note}"));
+    Ok(Splits { schema, train, valid, test, notes })
+}
+
+/// Encodes files with a stored schema.
+///
+/// `files` are used as they are; the schema's joined files are found in `data_dir`. With `labels`, labels, masks and
+/// groups are read, else they are 0 and absent, and the files need no such columns. `keep` names columns to keep as text.
+pub fn encode_files(
+    schema: &Schema,
+    files: &[PathBuf],
+    data_dir: &Path,
+    labels: bool,
+    keep: &[String],
+) -> Result<Dataset, DataError> {
+    let mut columns = Columns::new(schema.needs(labels, keep));
+    let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
+    for file in files {
+        selection.read(&Source::File(file.clone()), &mut columns)?;
+    }
+    selection.notes().iter().for_each(|note| log::warn!("{note}"));
+    let rows: Vec<u32> = (0..columns.rows() as u32).collect();
+    if rows.is_empty() {
+        return Err(DataError::config("--data", "no rows are left after data.filter"));
+    }
+    encode::encode(schema, &columns, &rows, labels, keep)
+}
+
+/// The sources of training, validation and test rows.
+fn sources(data: &DataConfig, data_dir: &Path) -> Result<[Vec<Source>; 3], DataError> {
+    let files = |paths: &[PathBuf]| paths.iter().map(|path| Source::File(data_dir.join(path))).collect();
+    let train = match &data.synthetic {
+        None if data.train.is_empty() => {
+            return Err(DataError::config("data.train", "names no file; name one, or set data.synthetic"));
+        }
+        None => files(&data.train),
+        Some(_) if !data.train.is_empty() => {
+            return Err(DataError::config("data.synthetic", "stands beside data.train; leave one out"));
+        }
+        Some(config) => vec![Source::Synthetic(config.clone())],
+    };
+    Ok([train, files(&data.valid), files(&data.test)])
+}
+
+fn unfitted(
+    data: &DataConfig,
+    features: &[FeatureConfig],
+    tasks: &[TaskConfig],
+    data_dir: &Path,
+    first: &Source,
+) -> Result<Schema, DataError> {
+    let mut columns = first.columns(&resolve::dialect(data))?;
+    for join in &data.join {
+        columns.extend(join::Join::from(join).added_columns(data_dir)?);
+    }
+    Schema::resolve(data, features, tasks, &Known { file: &first.file(), columns })
+}

@@ -12,6 +12,13 @@ pub enum Checks {
     Off,
 }
 
+impl Checks {
+    /// On in debug builds.
+    pub fn of_build() -> Self {
+        if cfg!(debug_assertions) { Self::On } else { Self::Off }
+    }
+}
+
 /// What went wrong on the device since it was opened.
 #[derive(Default)]
 struct Trouble(Mutex<Option<ExecutorError>>);

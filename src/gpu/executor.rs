@@ -262,6 +262,13 @@ impl Executor for GpuExecutor {
             embedding: self.context.read(&self.buffers.tables, self.plan.embedding.len)?,
         })
     }
+
+    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
+        let queue = &self.context.queue;
+        queue.write_buffer(&self.buffers.dense, 0, bytemuck::cast_slice(&parameters.dense));
+        queue.write_buffer(&self.buffers.tables, 0, bytemuck::cast_slice(&parameters.embedding));
+        self.context.check()
+    }
 }
 
 impl Pipelines {

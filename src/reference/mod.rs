@@ -294,4 +294,9 @@ impl Executor for Reference<f32> {
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError> {
         Ok(self.parameters.clone())
     }
+
+    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
+        self.parameters = parameters.clone();
+        Ok(())
+    }
 }

@@ -1,0 +1,107 @@
+//! The commands.
+
+mod adapters;
+mod compare;
+mod eval;
+mod predict;
+mod synth;
+mod table;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Args, Parser, Subcommand};
+
+/// Trains multi-task recommendation models (Shared-Bottom, OMoE, MMoE, CGC, PLE) on any GPU, or on the CPU.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Predict(predict::PredictArgs),
+    Compare(compare::CompareArgs),
+    Adapters(adapters::AdaptersArgs),
+    Synth(synth::SynthArgs),
+}
+
+/// Options that commands share.
+#[derive(Args)]
+struct DeviceArg {
+    /// `auto` (the best GPU, else the CPU), `cpu`, or the index or a part of the name of an adapter, as
+    /// `polygate adapters` lists them. Software adapters are used only when named
+    #[arg(long, default_value = "auto", value_name = "DEVICE")]
+    device: String,
+}
+
+#[derive(Args)]
+struct DataDirArg {
+    /// The folder that paths in a config are relative to [default: the config's own]
+    #[arg(long, env = "POLYGATE_DATA", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DeviceArg {
+    /// Selects the device and says which and why.
+    fn select(&self) -> anyhow::Result<crate::device::Device> {
+        let device = crate::device::Device::select(&self.device)?;
+        eprintln!("device: {} ({})", device.name, device.reason);
+        Ok(device)
+    }
+}
+
+impl DataDirArg {
+    /// A given folder, else the config's own.
+    fn folder(&self, config: &std::path::Path) -> PathBuf {
+        let own = config.parent().map_or_else(PathBuf::new, std::path::Path::to_path_buf);
+        self.data_dir.clone().unwrap_or(own)
+    }
+}
+
+/// The exit status of a run that Ctrl-C ended, as shells give it.
+const INTERRUPTED: u8 = 130;
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=error,wgpu_core=error"))
+        .format_timestamp(None)
+        .format_target(false)
+        .init();
+    let done = match cli.command {
+        Command::Train(args) => args.run(),
+        Command::Eval(args) => args.run(),
+        Command::Predict(args) => args.run(),
+        Command::Compare(args) => args.run(),
+        Command::Adapters(args) => args.run(),
+        Command::Synth(args) => args.run(),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Set by Ctrl-C; a second one ends the process at once.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let set = stop.clone();
+    ctrlc::set_handler(move || {
+        if set.swap(true, Ordering::Relaxed) {
+            std::process::exit(i32::from(INTERRUPTED));
+        }
+        eprintln!("\nstopping after this step; press Ctrl-C again to stop at once");
+    })?;
+    Ok(stop)
+}

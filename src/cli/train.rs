@@ -1,0 +1,126 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{DataDirArg, DeviceArg, INTERRUPTED, stop_on_interrupt, table};
+use crate::config::{Config, Override};
+use crate::executor::Progress;
+use crate::plan::Task;
+use crate::run::RunFolder;
+use crate::train::{Event, Prepared, fit, prepare};
+
+/// Train the model of a config.
+///
+/// Writes a run folder with the resolved config, vocabularies, weights (best and last, as safetensors) and
+/// metrics.jsonl, and prints a table of exact metrics per task: on the test rows, by the parameters of the best epoch
+/// on the validation rows. Ctrl-C ends after the current step with a usable checkpoint and exit status 130.
+#[derive(Args)]
+pub struct TrainArgs {
+    /// The TOML file that says what to train
+    config: PathBuf,
+    /// Replace a value of the config, as in --set train.epochs=3 or --set task.0.weight=2
+    #[arg(long, value_name = "KEY.PATH=VALUE")]
+    set: Vec<Override>,
+    #[command(flatten)]
+    device: DeviceArg,
+    #[command(flatten)]
+    data_dir: DataDirArg,
+    /// The run's folder; it must not hold anything yet [default: runs/<config's name>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Start from these parameters instead of fresh ones
+    #[arg(long, value_name = "FILE.safetensors")]
+    init: Option<PathBuf>,
+    /// What every random choice derives from, instead of the config's `seed`
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl TrainArgs {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let mut config = Config::load(&self.config, &self.set)?;
+        config.seed = self.seed.unwrap_or(config.seed);
+        let device = self.device.select()?;
+        let prepared = prepare(config, &self.data_dir.folder(&self.config))?;
+        let parameters = prepared.parameters(self.init.as_deref())?;
+        let mut folder = RunFolder::create(self.out.as_deref(), &self.config, &prepared)?;
+        let stop = stop_on_interrupt()?;
+
+        let bar = Bar::new(&prepared);
+        let fitted = fit(&prepared, &device, &parameters, &stop, &mut |event| {
+            bar.observe(&event);
+            folder.observe(&event)
+        });
+        bar.clear();
+        let shown = folder.path().display();
+        let Some(fitted) = fitted? else {
+            eprintln!("interrupted; the parameters of the last step are in {shown}/last.safetensors");
+            return Ok(ExitCode::from(INTERRUPTED));
+        };
+        folder.finish(&fitted)?;
+        let rows = prepared.reported_on().1.rows;
+        println!("{} rows, parameters of epoch {}:", fitted.split, fitted.epoch);
+        println!("{}", table::evaluation(&fitted.evaluation));
+        println!("run: {} ({rows} {} rows, {:.0} samples/s)", folder.path().display(), fitted.split, fitted.samples_per_second);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The bar on stderr; none where that is no terminal, but a line per epoch either way.
+pub struct Bar {
+    bar: ProgressBar,
+    tasks: Vec<Task>,
+}
+
+impl Bar {
+    pub fn new(p: &Prepared) -> Self {
+        let c = &p.config.train;
+        eprintln!(
+            "{} training rows, {} input columns, {} parameters; {} epochs of {} steps",
+            p.train.rows,
+            p.plan.input.width(),
+            p.plan.parameter_count(),
+            c.epochs,
+            p.steps_per_epoch(),
+        );
+        // Hidden by indicatif where stderr is no terminal.
+        let bar = ProgressBar::new((c.epochs * p.train.rows) as u64);
+        let style = ProgressStyle::with_template("{bar:24} {percent}% {msg} {per_sec} ETA {eta}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
+            "per_sec",
+            |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                let _ = write!(w, "{:.0} samples/s", state.per_sec());
+            },
+        ));
+        Self { bar, tasks: p.plan.tasks.clone() }
+    }
+
+    pub fn observe(&self, event: &Event) {
+        match event {
+            Event::Steps { progress, rows, .. } => {
+                self.bar.inc(*rows as u64);
+                self.bar.set_message(self.losses(progress));
+            }
+            Event::Epoch { epoch, split, evaluation, best, .. } => {
+                let figures = evaluation.map_or_else(String::new, table::evaluation_line);
+                let mark = if *best && *split == "valid" { " (best so far)" } else { "" };
+                self.bar.suspend(|| eprintln!("epoch {epoch}: {split} {figures}{mark}"));
+            }
+            Event::Interrupted { .. } => {}
+        }
+    }
+
+    fn losses(&self, progress: &Progress) -> String {
+        let part = |(task, sums): (&Task, &crate::executor::TaskSums)| {
+            let auc = sums.histogram.auc().map_or_else(String::new, |auc| format!(" (streaming AUC {auc:.3})"));
+            format!("{} {:.4}{auc}", task.name, sums.loss / sums.count.max(1.0))
+        };
+        self.tasks.iter().zip(&progress.tasks).map(part).collect::<Vec<_>>().join(", ")
+    }
+
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}

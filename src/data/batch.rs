@@ -1,0 +1,264 @@
+//! Batches: rows gathered from a dataset, formed in a background thread while the device works.
+
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+use super::dataset::Dataset;
+use super::segments::Segments;
+use crate::plan::{Field, Input};
+
+/// Rows of a dataset, laid out for a device.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    pub rows: usize,
+    /// [rows, dense fields]
+    pub dense: Vec<f32>,
+    /// [bag fields * rows + 1]; the bag of field f, row r is number f * rows + r.
+    pub bag_starts: Vec<u32>,
+    /// Table rows, bag after bag.
+    pub ids: Vec<u32>,
+    /// [rows, tasks]
+    pub labels: Vec<f32>,
+    /// [rows, tasks]
+    pub masks: Vec<f32>,
+    /// Empty unless asked for.
+    pub segments: Segments,
+}
+
+/// A batch's bags.
+#[derive(Clone, Copy)]
+pub(super) struct BagIds<'a> {
+    rows: usize,
+    starts: &'a [u32],
+    ids: &'a [u32],
+}
+
+impl<'a> BagIds<'a> {
+    pub fn of_field(&self, field: usize) -> Range<usize> {
+        field * self.rows..(field + 1) * self.rows
+    }
+
+    pub fn ids(&self, bag: usize) -> &'a [u32] {
+        &self.ids[self.starts[bag] as usize..self.starts[bag + 1] as usize]
+    }
+}
+
+impl Batch {
+    /// Gathers the rows of `order`, in that order.
+    pub fn gather(dataset: &Dataset, input: &Input, order: &[u32], with_segments: bool) -> Self {
+        let (mut bag_starts, mut ids) = (Vec::with_capacity(dataset.bags.len() * order.len() + 1), Vec::new());
+        ids.reserve(dataset.bags.len() * order.len());
+        bag_starts.push(0);
+        for bags in &dataset.bags {
+            for row in order {
+                ids.extend_from_slice(bags.row(*row as usize));
+                bag_starts.push(ids.len() as u32);
+            }
+        }
+        let segments = if with_segments {
+            let tables = input.fields.iter().filter_map(|field| match field {
+                Field::Dense { .. } => None,
+                Field::Bag { table, .. } => Some(*table),
+            });
+            let bags = BagIds { rows: order.len(), starts: &bag_starts, ids: &ids };
+            Segments::new(input.tables.len(), &tables.collect::<Vec<_>>(), bags)
+        } else {
+            Segments { starts: vec![0], ..Segments::default() }
+        };
+        Self {
+            rows: order.len(),
+            dense: gather_rows(&dataset.dense, dataset.rows, order),
+            labels: gather_rows(&dataset.labels, dataset.rows, order),
+            masks: gather_rows(&dataset.masks, dataset.rows, order),
+            bag_starts,
+            ids,
+            segments,
+        }
+    }
+}
+
+/// Rows of a matrix of `rows` rows.
+fn gather_rows(matrix: &[f32], rows: usize, order: &[u32]) -> Vec<f32> {
+    let width = matrix.len().checked_div(rows).unwrap_or(0);
+    let mut gathered = Vec::with_capacity(order.len() * width);
+    for row in order {
+        gathered.extend_from_slice(&matrix[*row as usize * width..][..width]);
+    }
+    gathered
+}
+
+/// The order in which an epoch visits rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// As the dataset has them.
+    File,
+    /// A permutation that seed and epoch decide.
+    Shuffled { seed: u64, epoch: u64 },
+}
+
+impl Order {
+    /// The row numbers of an epoch over `rows` rows.
+    pub fn rows(self, rows: usize) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..rows as u32).collect();
+        if let Self::Shuffled { seed, epoch } = self {
+            let mut rng = ChaCha8Rng::seed_from_u64(seed);
+            rng.set_stream(epoch);
+            order.shuffle(&mut rng);
+        }
+        order
+    }
+}
+
+/// The batches of one epoch, formed ahead in a thread. The last one may be smaller. Dropping it ends the thread.
+pub struct Batches {
+    batches: Option<Receiver<Batch>>,
+    thread: Option<JoinHandle<()>>,
+    left: usize,
+}
+
+/// How many formed batches wait at most.
+const AHEAD: usize = 3;
+
+impl Batches {
+    /// `batch_size` 0 counts as 1.
+    pub fn new(dataset: Arc<Dataset>, input: Arc<Input>, batch_size: usize, order: Order, with_segments: bool) -> Self {
+        let batch_size = batch_size.max(1);
+        let left = dataset.rows.div_ceil(batch_size);
+        let (sender, batches) = sync_channel(AHEAD);
+        let thread = std::thread::spawn(move || {
+            for rows in order.rows(dataset.rows).chunks(batch_size) {
+                if sender.send(Batch::gather(&dataset, &input, rows, with_segments)).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { batches: Some(batches), thread: Some(thread), left }
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        if let Some(batch) = self.batches.as_ref().and_then(|batches| batches.recv().ok()) {
+            self.left -= 1;
+            return Some(batch);
+        }
+        // The thread has ended: after the last batch, or because it panicked.
+        self.left = 0;
+        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
+            resume_unwind(panic);
+        }
+        None
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Batches {}
+
+impl Drop for Batches {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next send fails, and it returns.
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dataset::BagColumn;
+    use super::*;
+    use crate::plan::{Pooling, Table};
+
+    /// Two bag fields of one table, one dense field between, one bag field of a table before it in order.
+    fn small() -> (Dataset, Input) {
+        let bag = |name: &str, table| Field::Bag { name: name.into(), table, pooling: Pooling::Mean };
+        let table = |name: &str| Table { name: name.into(), rows: 9, dim: 2 };
+        let input = Input {
+            tables: vec![table("user"), table("video")],
+            fields: vec![bag("video", 1), Field::Dense { name: "age".into() }, bag("seen", 1), bag("user", 0)],
+        };
+        let dataset = Dataset {
+            rows: 3,
+            dense: vec![0.0, 10.0, 20.0],
+            bags: vec![
+                BagColumn::One(vec![4, 5, 4]),
+                BagColumn::Many { starts: vec![0, 2, 2, 4], ids: vec![5, 4, 7, 7] },
+                BagColumn::One(vec![1, 0, 8]),
+            ],
+            labels: vec![0.0, 1.0, 10.0, 11.0, 20.0, 21.0],
+            masks: vec![1.0; 6],
+            groups: None,
+            kept: Vec::new(),
+        };
+        (dataset, input)
+    }
+
+    #[test]
+    fn a_batch_holds_the_rows_in_the_order_given() {
+        let (dataset, input) = small();
+        let batch = Batch::gather(&dataset, &input, &[2, 0], true);
+        assert_eq!(batch.dense, [20.0, 0.0]);
+        assert_eq!(batch.labels, [20.0, 21.0, 0.0, 1.0]);
+        assert_eq!(batch.bag_starts, [0, 1, 2, 4, 6, 7, 8]);
+        assert_eq!(batch.ids, [4, 4, 7, 7, 5, 4, 8, 1]);
+    }
+
+    #[test]
+    fn segments_list_each_table_row_once_with_its_bags() {
+        let (dataset, input) = small();
+        let Segments { tables, rows, starts, bags } = Batch::gather(&dataset, &input, &[2, 0], true).segments;
+        assert_eq!(tables, [0, 0, 1, 1, 1]);
+        assert_eq!(rows, [1, 8, 4, 5, 7]);
+        assert_eq!(starts, [0, 1, 2, 5, 6, 8]);
+        assert_eq!(bags, [5, 4, 0, 1, 3, 3, 2, 2]);
+    }
+
+    #[test]
+    fn an_empty_batch_has_one_bag_start_and_no_segments() {
+        let (dataset, input) = small();
+        let batch = Batch::gather(&dataset, &input, &[], true);
+        assert_eq!((batch.rows, batch.bag_starts, batch.segments.starts), (0, vec![0], vec![0]));
+    }
+
+    #[test]
+    fn an_epoch_visits_every_row_once_in_an_order_of_its_own() {
+        let order = |seed, epoch| Order::Shuffled { seed, epoch }.rows(101);
+        let mut sorted = order(1, 0);
+        assert_ne!(sorted, order(1, 1));
+        assert_ne!(sorted, order(2, 0));
+        assert_eq!(sorted, order(1, 0));
+        sorted.sort_unstable();
+        assert_eq!(sorted, Order::File.rows(101));
+    }
+
+    #[test]
+    fn the_last_batch_is_smaller_and_not_dropped() {
+        let (dataset, input) = small();
+        let batches = Batches::new(Arc::new(dataset), Arc::new(input), 2, Order::File, false);
+        assert_eq!(batches.len(), 2);
+        assert_eq!(batches.map(|batch| batch.rows).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn dropping_batches_early_ends_the_thread() {
+        let (dataset, input) = small();
+        let dataset = Arc::new(dataset);
+        let mut batches = Batches::new(Arc::clone(&dataset), Arc::new(input), 1, Order::File, true);
+        assert!(batches.next().is_some());
+        drop(batches);
+        assert_eq!(Arc::strong_count(&dataset), 1);
+    }
+}

@@ -1,0 +1,123 @@
+//! From columns to a dataset, by a schema's encoders.
+
+use rayon::prelude::*;
+
+use super::columns::{Columns, TextColumn};
+use super::dataset::{BagColumn, Dataset};
+use super::error::DataError;
+use super::labels;
+use super::schema::{Feature, FeatureKind, Schema, first, items};
+use super::vocab::{Encoder, TextRows};
+
+/// A feature's encoded cells.
+enum Encoded {
+    Dense(Vec<f32>),
+    Bags(BagColumn),
+}
+
+/// Encodes `rows` of `columns`. Without `labels`, labels and masks are 0 and groups are left out.
+pub fn encode(
+    schema: &Schema,
+    columns: &Columns,
+    rows: &[u32],
+    labels: bool,
+    keep: &[String],
+) -> Result<Dataset, DataError> {
+    let tables: Vec<TextRows> = schema.tables.iter().map(|table| TextRows::new(&table.encoder)).collect();
+    let encoded: Vec<Encoded> = schema
+        .features
+        .par_iter()
+        .map(|feature| encode_feature(schema, feature, &tables, columns, rows))
+        .collect::<Result<_, _>>()?;
+    let (mut dense, mut bags) = (Vec::new(), Vec::new());
+    for column in encoded {
+        match column {
+            Encoded::Dense(column) => dense.push(column),
+            Encoded::Bags(column) => bags.push(column),
+        }
+    }
+    let groups = schema.group.as_ref().filter(|_| labels).map(|group| groups(columns.text(group), rows));
+    let (labels, masks) = if labels {
+        labels::encode(&schema.tasks, columns, rows)?
+    } else {
+        let size = rows.len() * schema.tasks.len();
+        (vec![0.0; size], vec![0.0; size])
+    };
+    let kept = keep.iter().map(|name| {
+        let column = columns.text(name);
+        (name.clone(), rows.iter().map(|row| column.text(*row as usize).to_owned()).collect())
+    });
+    Ok(Dataset {
+        rows: rows.len(),
+        dense: (0..rows.len()).flat_map(|row| dense.iter().map(move |column| column[row])).collect(),
+        bags,
+        labels,
+        masks,
+        groups,
+        kept: kept.collect(),
+    })
+}
+
+fn encode_feature(
+    schema: &Schema,
+    feature: &Feature,
+    tables: &[TextRows],
+    columns: &Columns,
+    rows: &[u32],
+) -> Result<Encoded, DataError> {
+    let name = &feature.name;
+    Ok(match &feature.kind {
+        FeatureKind::Number(numbers) => Encoded::Dense(numbers.encode(columns, name, rows)?),
+        FeatureKind::Bucket { table } => {
+            let edges = match &schema.tables[*table].encoder {
+                Encoder::Edges { edges } => edges.as_slice(),
+                Encoder::Vocabulary { .. } | Encoder::Hash { .. } => &[],
+            };
+            let column = columns.number(name);
+            let id = |value: f64| if value.is_nan() { 0 } else { Encoder::row_of_number(edges, value) };
+            Encoded::Bags(BagColumn::One(rows.iter().map(|row| id(column[*row as usize])).collect()))
+        }
+        FeatureKind::Category { table, first_of } => {
+            let column = columns.text(name);
+            let id = |text: &str| first(text, first_of.as_deref()).map_or(0, |text| tables[*table].row(text));
+            let by_symbol: Vec<u32> = column.values().map(|text| text.map_or(0, id)).collect();
+            let ids = rows.iter().map(|row| by_symbol[column.symbols[*row as usize] as usize]);
+            Encoded::Bags(BagColumn::One(ids.collect()))
+        }
+        FeatureKind::Multi { table, separator, max_length, .. } => {
+            let column = columns.text(name);
+            let ids = |text| items(text, separator).take(*max_length).map(|item| tables[*table].row(item)).collect();
+            let by_symbol: Vec<Vec<u32>> = column.values().map(|text| text.map_or_else(Vec::new, ids)).collect();
+            Encoded::Bags(many(column, &by_symbol, rows, name)?)
+        }
+    })
+}
+
+fn many(column: &TextColumn, by_symbol: &[Vec<u32>], rows: &[u32], name: &str) -> Result<BagColumn, DataError> {
+    let (mut starts, mut ids) = (Vec::with_capacity(rows.len() + 1), Vec::new());
+    starts.push(0);
+    for row in rows {
+        ids.extend_from_slice(&by_symbol[column.symbols[*row as usize] as usize]);
+        starts.push(u32::try_from(ids.len()).map_err(|_| {
+            DataError::config(format!("feature {name}"), "holds more than 2^32 items; lower max_length")
+        })?);
+    }
+    Ok(BagColumn::Many { starts, ids })
+}
+
+/// Numbers groups by first appearance. A missing group is one of its own for each row, so that GAUC leaves it out.
+fn groups(column: &TextColumn, rows: &[u32]) -> Vec<u32> {
+    const UNSEEN: u32 = u32::MAX;
+    let missing: Vec<bool> = column.values().map(|text| text.is_none()).collect();
+    let mut numbers = vec![UNSEEN; missing.len()];
+    let mut next = 0;
+    let number = |row: &u32| {
+        let symbol = column.symbols[*row as usize] as usize;
+        if missing[symbol] || numbers[symbol] == UNSEEN {
+            numbers[symbol] = next;
+            next += 1;
+        }
+        numbers[symbol]
+    };
+    rows.iter().map(number).collect()
+}
