@@ -17,6 +17,8 @@ struct Field {
 }
 
 const DENSE = 0u;
+const BAG = 1u;
+const LANES = 64u;
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
@@ -27,10 +29,11 @@ const DENSE = 0u;
 @group(0) @binding(6) var<storage, read_write> first: array<vec4f>;
 @group(0) @binding(7) var<storage, read_write> second: array<vec4f>;
 @group(0) @binding(8) var<storage, read> broken: array<u32>;
+@group(0) @binding(9) var<storage, read_write> touched: array<u32>; // of each vec4 of the tables, the last step with it
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn embedding_forward(@builtin(global_invocation_id) id: vec3u) {
-    let stride = slot_stride();
+    let stride = step.slot_stride;
     if id.x >= step.rows * stride {
         return;
     }
@@ -38,22 +41,18 @@ fn embedding_forward(@builtin(global_invocation_id) id: vec3u) {
     let c = id.x % stride * 4u;
     let a = columns[c];
     let d = columns[c + 3u];
-    if a.kind != DENSE && a.component % 4u == 0u && d.kind == a.kind && d.field == a.field {
+    if a.kind == BAG && a.component % 4u == 0u && d.kind == a.kind && d.field == a.field {
         slot[id.x] = pooled(a.field, row, a.component / 4u);
         return;
     }
     slot[id.x] = vec4f(column(c, row), column(c + 1u, row), column(c + 2u, row), column(c + 3u, row));
 }
 
-fn slot_stride() -> u32 {
-    return arrayLength(&columns) / 4u;
-}
-
 fn column(c: u32, row: u32) -> f32 {
     let column = columns[c];
     switch column.kind {
         case DENSE: { return bitcast<f32>(batch[row * step.dense_fields + column.field]); }
-        case 1u: { return pooled(column.field, row, column.component / 4u)[column.component % 4u]; }
+        case BAG: { return pooled(column.field, row, column.component / 4u)[column.component % 4u]; }
         default: { return 0.0; }
     }
 }
@@ -75,7 +74,7 @@ fn pooled(field: u32, row: u32, component: u32) -> vec4f {
     return sum;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn embedding_adam(@builtin(global_invocation_id) id: vec3u) {
     if id.x >= step.segments || is_outside(id) || is_broken() {
         return;
@@ -86,15 +85,43 @@ fn embedding_adam(@builtin(global_invocation_id) id: vec3u) {
     tables[i] = u.parameter;
     first[i] = u.first;
     second[i] = u.second;
+    touched[i] = step.step;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(LANES)
 fn embedding_sgd(@builtin(global_invocation_id) id: vec3u) {
     if id.x >= step.segments || is_outside(id) || is_broken() {
         return;
     }
     let i = batch[step.segment_rows + id.x] + id.y;
     let u = sgd_update(tables[i], first[i], row_gradient(id.x, id.y), step.rate, step.momentum);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+    touched[i] = step.step;
+}
+
+// The rows that the batch does not hold: their gradient is zero, but their momentum moves them on. Tables may be
+// longer than a row of workgroups, hence the grid.
+
+@compute @workgroup_size(LANES)
+fn embedding_adam_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = id.y * groups.x * LANES + id.x;
+    if i >= step.table_length || touched[i] == step.step || is_broken() {
+        return;
+    }
+    let u = adam_update(tables[i], first[i], second[i], vec4f(0.0), step.rate, step.root, step.betas, step.eps);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+    second[i] = u.second;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_sgd_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = id.y * groups.x * LANES + id.x;
+    if i >= step.table_length || touched[i] == step.step || is_broken() {
+        return;
+    }
+    let u = sgd_update(tables[i], first[i], vec4f(0.0), step.rate, step.momentum);
     tables[i] = u.parameter;
     first[i] = u.first;
 }
@@ -116,7 +143,7 @@ fn row_gradient(segment: u32, component: u32) -> vec4f {
         for (var j = 0u; j < 4u; j++) {
             if 4u * component + j < f.dim {
                 let c = f.column + 4u * component + j;
-                g[j] = slot[bag % step.rows * slot_stride() + c / 4u][c % 4u];
+                g[j] = slot[bag % step.rows * step.slot_stride + c / 4u][c % 4u];
             }
         }
         if f.mean == 1u {

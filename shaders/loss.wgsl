@@ -10,8 +10,8 @@ const BINARY = 0u;
 const LANES = 256u;
 // The streaming histogram of metrics::HistogramAuc.
 const BINS = 4096u;
-const LOWEST = -8.0;
-const BINS_PER_UNIT = 256.0;
+const LOWEST: f32 = -8.0;
+const BINS_PER_UNIT: f32 = 256.0;
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;

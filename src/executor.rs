@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::data::Batch;
 use crate::metrics::HistogramAuc;
-use crate::optim::Optimizer;
+use crate::optim::Rule;
 use crate::plan::Parameters;
 
 /// Runs a plan's steps. Each executor holds the parameters and the optimizer's state.
@@ -13,7 +13,7 @@ pub trait Executor {
     ///
     /// # Errors
     /// The device's; a loss that is not finite shows in [`Executor::progress`].
-    fn train_step(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) -> Result<(), ExecutorError>;
+    fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError>;
 
     /// What the steps since the last call summed up; waits for them.
     fn progress(&mut self) -> Result<Progress, ExecutorError>;

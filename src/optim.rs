@@ -1,5 +1,4 @@
-//! Optimizers, by PyTorch's definitions. Table rows move only in steps whose batch holds them (`torch.optim.SparseAdam`):
-//! their moments do not decay in between, and Adam's bias correction goes by the global step.
+//! Optimizers, by PyTorch's definitions, and which table rows they move.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +13,32 @@ pub enum Optimizer {
 impl Default for Optimizer {
     fn default() -> Self {
         Self::Adam(Adam::default())
+    }
+}
+
+/// Which rows of the embedding tables move in a step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EmbeddingUpdate {
+    /// All: a row that is not in the batch has a gradient of zero, and its momentum moves it on (`torch.optim.Adam`,
+    /// `torch.optim.SGD`). Cost grows with the tables.
+    #[default]
+    All,
+    /// Those in the batch: the others, and their moments, stay as they are (`torch.optim.SparseAdam`); Adam's bias
+    /// correction goes by the global step. Cost follows the batch.
+    Touched,
+}
+
+/// How a step changes the parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Rule {
+    pub optimizer: Optimizer,
+    pub embedding: EmbeddingUpdate,
+}
+
+impl From<Optimizer> for Rule {
+    fn from(optimizer: Optimizer) -> Self {
+        Self { optimizer, embedding: EmbeddingUpdate::default() }
     }
 }
 

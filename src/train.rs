@@ -187,13 +187,14 @@ impl Run<'_> {
             false => Order::File,
         };
         let input = Arc::new(self.p.plan.input.clone());
+        let rule = train.rule();
         let mut since = Instant::now();
         for batch in Batches::new(self.p.train.clone(), input, train.batch_size, order, true) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Early);
             }
             self.step += 1;
-            self.executor.train_step(&batch, &train.optimizer, self.step)?;
+            self.executor.train_step(&batch, &rule, self.step)?;
             self.unreported += batch.rows;
             if self.step.is_multiple_of(train.log_every as u64) {
                 self.report(epoch, &mut since, observe)?;

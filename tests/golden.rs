@@ -53,7 +53,7 @@ fn the_f64_reference_gives_the_golden_parameters_after_adam() {
         let golden = Golden::load(name);
         let mut reference = Reference::new(golden.plan.clone(), golden.parameters.map(f64::from));
         for step in 1..=golden.steps {
-            reference.train_step(&golden.batch, &Optimizer::Adam(golden.adam), step);
+            reference.train_step(&golden.batch, &Optimizer::Adam(golden.adam).into(), step);
         }
         for p in golden.plan.parameters() {
             let expected = golden.expected(&format!("adam{}.{}", golden.steps, p.name));

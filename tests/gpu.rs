@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use polygate::executor::Executor;
 use polygate::gpu::{Checks, Choice, GpuExecutor};
-use polygate::optim::{Optimizer, Sgd};
+use polygate::optim::{EmbeddingUpdate, Optimizer, Rule, Sgd};
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::Reference;
 use support::gpu::test_adapters;
@@ -29,8 +29,8 @@ fn each_device(test: impl Fn(&str, &Choice, Checks)) {
 /// Logits before, and the gradients of a step.
 fn logits_and_gradients(mut gpu: GpuExecutor, case: &Case) -> (Vec<f64>, Parameters<f64>) {
     let logits = gpu.predict(&mut std::iter::once(case.batch.clone())).unwrap();
-    let optimizer = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 });
-    gpu.train_step(&case.batch, &optimizer, 1).unwrap();
+    let rule = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 }).into();
+    gpu.train_step(&case.batch, &rule, 1).unwrap();
     let after = gpu.parameters().unwrap();
     let difference = |before: &[f32], after: &[f32]| {
         before.iter().zip(after).map(|(&b, &a)| (f64::from(b) - f64::from(a)) / RATE).collect()
@@ -148,6 +148,10 @@ fn widths_of_one_and_a_thousand_match_the_reference() {
     });
 }
 
+fn rules(optimizer: Optimizer) -> [Rule; 2] {
+    [EmbeddingUpdate::All, EmbeddingUpdate::Touched].map(|embedding| Rule { optimizer, embedding })
+}
+
 /// Adam is near-discontinuous where a gradient is near zero, so parameters are held to a share of the learning rate.
 #[test]
 fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
@@ -156,7 +160,7 @@ fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
         Optimizer::Sgd(Sgd { learning_rate: 1e-2, momentum: 0.9 }),
     ];
     each_device(|device, choice, checks| {
-        for optimizer in optimizers {
+        for rule in optimizers.into_iter().flat_map(rules) {
             let plan = random::plan(random::FAMILIES[2].1);
             let parameters = random::parameters(&plan, 5);
             let mut reference = Reference::new(plan.clone(), parameters.map(f64::from));
@@ -165,14 +169,14 @@ fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
                 // Batches of different sizes, and rows of tables that come and go.
                 let rows = [64, 63, 5, 64, 40][step as usize - 1];
                 let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
-                reference.train_step(&batch, &optimizer, step);
-                gpu.train_step(&batch, &optimizer, step).unwrap();
+                reference.train_step(&batch, &rule, step);
+                gpu.train_step(&batch, &rule, step).unwrap();
             }
             let after = gpu.parameters().unwrap();
             for p in plan.parameters() {
                 let expected = reference.parameters().get(&plan, &p.name).unwrap();
                 let actual = widen(&after.get(&plan, &p.name).unwrap());
-                assert_close(&format!("{device} {optimizer:?} {}", p.name), &actual, &expected, 2e-6);
+                assert_close(&format!("{device} {rule:?} {}", p.name), &actual, &expected, 2e-6);
             }
         }
     });
@@ -184,13 +188,13 @@ fn sums_for_progress_match_the_cpu_device() {
         let plan = random::plan(random::FAMILIES[0].1);
         let parameters = random::parameters(&plan, 9);
         let batch = random::batch(&plan.input, plan.tasks.len(), 300, 9);
-        let optimizer = Optimizer::Sgd(Sgd { learning_rate: 0.0, momentum: 0.0 });
+        let rule = Optimizer::Sgd(Sgd { learning_rate: 0.0, momentum: 0.0 }).into();
         let mut cpu = Reference::new(plan.clone(), parameters.clone());
         let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 300).unwrap();
         for _ in 0..2 {
             for step in 1..=3 {
-                cpu.train_step(&batch, &optimizer, step);
-                gpu.train_step(&batch, &optimizer, step).unwrap();
+                cpu.train_step(&batch, &rule, step);
+                gpu.train_step(&batch, &rule, step).unwrap();
             }
             let (expected, actual) = (cpu.take_progress(), gpu.progress().unwrap());
             for (t, (expected, actual)) in expected.tasks.iter().zip(&actual.tasks).enumerate() {
@@ -215,7 +219,7 @@ fn two_runs_on_one_adapter_give_the_same_bits() {
             let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 300).unwrap();
             for step in 1..=4 {
                 let batch = random::batch(&plan.input, plan.tasks.len(), 300 - step as usize, step);
-                gpu.train_step(&batch, &Optimizer::default(), step).unwrap();
+                gpu.train_step(&batch, &Rule::default(), step).unwrap();
             }
             gpu.parameters().unwrap()
         };
@@ -231,12 +235,12 @@ fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
         let mut parameters = random::parameters(&plan, 6);
         let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 32).unwrap();
         let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
-        gpu.train_step(&batch, &Optimizer::default(), 1).unwrap();
+        gpu.train_step(&batch, &Rule::default(), 1).unwrap();
         parameters = gpu.parameters().unwrap();
         batch.dense[0] = f32::NAN;
         batch.masks.fill(1.0);
-        gpu.train_step(&batch, &Optimizer::default(), 2).unwrap();
-        gpu.train_step(&batch, &Optimizer::default(), 3).unwrap();
+        gpu.train_step(&batch, &Rule::default(), 2).unwrap();
+        gpu.train_step(&batch, &Rule::default(), 3).unwrap();
         assert_eq!(gpu.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
         assert_eq!(gpu.parameters().unwrap(), parameters, "{device}");
     });

@@ -3,7 +3,7 @@
 mod support;
 
 use polygate::data::Batch;
-use polygate::optim::Optimizer;
+use polygate::optim::Rule;
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::Reference;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ fn one_and_two_threads_give_the_same_bits() {
             let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, 6));
             for step in 1..=4 {
                 let batch = random::batch(&plan.input, plan.tasks.len(), 1000, step);
-                cpu.train_step(&batch, &Optimizer::default(), step);
+                cpu.train_step(&batch, &Rule::default(), step);
             }
             cpu.parameters().map(f32::to_bits)
         })

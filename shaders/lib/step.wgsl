@@ -18,9 +18,12 @@ struct Step {
     slots: u32,          // parts of the batch that weight gradients are summed over
     slot_rows: u32,      // rows in a slot
     dense_length: u32,   // of the dense block, in vec4s
+    table_length: u32,   // of the embedding block, in vec4s
+    slot_stride: u32,    // of the input slot, in vec4s
     rate: f32,           // learning rate / (1 - beta1^step) for Adam; the learning rate for SGD
     root: f32,           // 1 / sqrt(1 - beta2^step)
     eps: f32,
     momentum: f32,
+    padding: vec2u,
     betas: vec4f,        // beta1, beta2, 1 - beta1, 1 - beta2
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::GaucWeight;
-use crate::optim::Optimizer;
+use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
 
 /// `[train]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,6 +16,9 @@ pub struct TrainConfig {
     /// `{ kind = "adam", learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }` or
     /// `{ kind = "sgd", learning_rate = 1e-2, momentum = 0.0 }`.
     pub optimizer: Optimizer,
+    /// Which rows of the tables a step moves: all, as `torch.optim.Adam` does, or touched (those in the batch), as
+    /// `torch.optim.SparseAdam` does, whose cost does not grow with the tables.
+    pub embedding_update: EmbeddingUpdate,
     /// Steps between two reads of the loss sums.
     pub log_every: usize,
     /// What chooses the best epoch on the validation rows: `"<task>.auc"`, `"<task>.gauc"`, `"<task>.rmse"`,
@@ -25,7 +28,13 @@ pub struct TrainConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 1, batch_size: 1024, optimizer: Optimizer::default(), log_every: 20, best: None }
+        Self { epochs: 1, batch_size: 1024, optimizer: Optimizer::default(), embedding_update: EmbeddingUpdate::default(), log_every: 20, best: None }
+    }
+}
+
+impl TrainConfig {
+    pub fn rule(&self) -> Rule {
+        Rule { optimizer: self.optimizer, embedding: self.embedding_update }
     }
 }
 

@@ -9,7 +9,7 @@ use super::pipeline::{Bound, Pipeline};
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
 use crate::kernels::{self, BatchWords, KERNELS, Place, Step, loss, weight_grad};
-use crate::optim::Optimizer;
+use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
 use crate::plan::{Parameters, Plan};
 
 /// Steps that may wait on the device.
@@ -35,6 +35,8 @@ struct Pipelines {
     embedding_forward: Pipeline,
     embedding_adam: Pipeline,
     embedding_sgd: Pipeline,
+    embedding_adam_others: Pipeline,
+    embedding_sgd_others: Pipeline,
     level_forward: Pipeline,
     level_input_grad: Pipeline,
     loss_and_grad: Pipeline,
@@ -58,6 +60,7 @@ struct Buffers {
     tables: wgpu::Buffer,
     table_first: wgpu::Buffer,
     table_second: wgpu::Buffer,
+    touched: wgpu::Buffer,
     values: wgpu::Buffer,
     grads: wgpu::Buffer,
     slots: wgpu::Buffer,
@@ -78,6 +81,8 @@ struct Stages {
     embedding_forward: Bound,
     embedding_adam: Bound,
     embedding_sgd: Bound,
+    embedding_adam_others: Bound,
+    embedding_sgd_others: Bound,
     forward: Vec<Bound>,
     input_grad: Vec<Bound>,
     loss_and_grad: Bound,
@@ -117,6 +122,8 @@ impl GpuExecutor {
             slots: weight_grad::slots(self.capacity) as u32,
             slot_rows: weight_grad::slot_rows(self.capacity) as u32,
             dense_length: (self.plan.dense.len / 4) as u32,
+            table_length: (self.plan.embedding.len / 4) as u32,
+            slot_stride: self.place().stride(self.plan.input_slot),
             ..Step::default()
         };
         set(&mut step);
@@ -145,20 +152,24 @@ impl GpuExecutor {
         }
     }
 
-    fn encode_backward(&self, pass: &mut wgpu::ComputePass, batch: &Batch, optimizer: &Optimizer) {
+    fn encode_backward(&self, pass: &mut wgpu::ComputePass, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
         s.loss_and_grad.dispatch(pass, loss::workgroups(place));
         for level in s.input_grad.iter().rev() {
             level.dispatch(pass, kernels::level::workgroups(batch.rows, p.group_rows()));
         }
         s.weight_grad.dispatch(pass, weight_grad::workgroups(self.weight_tiles, self.capacity, p.weight_grad.group()));
-        let (dense, embedding) = match optimizer {
-            Optimizer::Adam(_) => (&s.adam, &s.embedding_adam),
-            Optimizer::Sgd(_) => (&s.sgd, &s.embedding_sgd),
+        let (dense, embedding, others) = match rule.optimizer {
+            Optimizer::Adam(_) => (&s.adam, &s.embedding_adam, Some(&s.embedding_adam_others)),
+            Optimizer::Sgd(sgd) if sgd.momentum == 0.0 => (&s.sgd, &s.embedding_sgd, None),
+            Optimizer::Sgd(_) => (&s.sgd, &s.embedding_sgd, Some(&s.embedding_sgd_others)),
         };
         dense.dispatch(pass, kernels::optimizer::workgroups(place, p.adam.group()));
         let segments = batch.segments.rows.len();
         embedding.dispatch(pass, kernels::embedding::update_workgroups(place, segments, p.embedding_adam.group()));
+        if let Some(others) = others.filter(|_| rule.embedding == EmbeddingUpdate::All) {
+            others.dispatch(pass, kernels::embedding::others_workgroups(place, p.embedding_adam_others.group()));
+        }
     }
 
     /// Runs `encode` in one compute pass of one submission.
@@ -204,11 +215,11 @@ impl GpuExecutor {
 }
 
 impl Executor for GpuExecutor {
-    fn train_step(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) -> Result<(), ExecutorError> {
-        self.upload(batch, |s| s.set_optimizer(optimizer, step))?;
+    fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
+        self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
         let encode = |pass: &mut wgpu::ComputePass| {
             self.encode_forward(pass, batch.rows);
-            self.encode_backward(pass, batch, optimizer);
+            self.encode_backward(pass, batch, rule);
         };
         let submission = self.submit("train step", encode, |_| {});
         self.bound_flight(submission)
@@ -281,6 +292,8 @@ impl Pipelines {
             embedding_forward: new("embedding_forward"),
             embedding_adam: new("embedding_adam"),
             embedding_sgd: new("embedding_sgd"),
+            embedding_adam_others: new("embedding_adam_others"),
+            embedding_sgd_others: new("embedding_sgd_others"),
             level_forward: new("level_forward"),
             level_input_grad: new("level_input_grad"),
             loss_and_grad: new("loss_and_grad"),
@@ -321,6 +334,7 @@ impl Buffers {
             tables: context.upload("the embedding tables", &parameters.embedding)?,
             table_first: context.storage("the embedding tables' first moments", tables)?,
             table_second: context.storage("the embedding tables' second moments", tables)?,
+            touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
             slots: context.storage("the slots of weight gradients", dense * weight_grad::slots(capacity))?,
@@ -348,7 +362,12 @@ impl Stages {
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
-        let tables = [("tables", &b.tables), ("first", &b.table_first), ("second", &b.table_second)];
+        let tables = [
+            ("tables", &b.tables),
+            ("first", &b.table_first),
+            ("second", &b.table_second),
+            ("touched", &b.touched),
+        ];
         let inputs = [("fields", &b.fields), ("columns", &b.columns)];
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind = |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
@@ -362,6 +381,8 @@ impl Stages {
             embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
             embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
             embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
+            embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
+            embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
             forward: level(&p.level_forward, &b.forward),
             input_grad: level(&p.level_input_grad, &b.input_grad),
             loss_and_grad: bind(&p.loss_and_grad, &[&step, &arenas, &loss]),

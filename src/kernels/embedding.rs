@@ -66,3 +66,10 @@ pub fn update_workgroups(place: Place, segments: usize, group: u32) -> Workgroup
     let widest = place.plan.input.tables.iter().map(|t| t.dim).max().unwrap_or(0);
     [(segments as u32).div_ceil(group), (pad4(widest) / 4) as u32]
 }
+
+/// An invocation per vec4 of the tables, in rows of at most 65,535 workgroups.
+pub fn others_workgroups(place: Place, group: u32) -> Workgroups {
+    const MOST: u32 = 65_535;
+    let groups = ((place.plan.embedding.len / 4) as u32).div_ceil(group);
+    [groups.min(MOST), groups.div_ceil(MOST)]
+}

@@ -34,7 +34,7 @@ const EXPERT_GRAD: u32 = 6;
 const LINEAR_GRAD: u32 = 7;
 
 /// The rows and columns of a register tile, as `TILE` in the shader.
-const TILE: u32 = 8;
+pub const TILE: u32 = 8;
 
 /// What one dispatch of a level does.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -48,10 +48,12 @@ pub struct Kernel {
 }
 
 /// The table of kernels. Tests and executors find them here.
-pub const KERNELS: [Kernel; 9] = [
+pub const KERNELS: [Kernel; 11] = [
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
     Kernel { source: EMBEDDING, entry: "embedding_adam" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
+    Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
+    Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LEVEL, entry: "level_forward" },
     Kernel { source: LEVEL, entry: "level_input_grad" },
     Kernel { source: LOSS, entry: "loss_and_grad" },

@@ -24,10 +24,13 @@ shader_struct! {
         pub slots: u32,
         pub slot_rows: u32,
         pub dense_length: u32,
+        pub table_length: u32,
+        pub slot_stride: u32,
         pub rate: f32,
         pub root: f32,
         pub eps: f32,
         pub momentum: f32,
+        pub padding: [u32; 2],
         pub betas: [f32; 4],
     }
 }

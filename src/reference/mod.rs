@@ -20,7 +20,7 @@ use rayon::prelude::*;
 
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
-use crate::optim::Optimizer;
+use crate::optim::{EmbeddingUpdate, Rule};
 use crate::plan::{Parameters, Plan, TensorId};
 use arena::Arena;
 use embedding::BagFields;
@@ -44,6 +44,8 @@ pub struct Reference<T> {
     first: Parameters<T>,
     second: Parameters<T>,
     bag_fields: BagFields,
+    /// Of the embedding block; zero outside a step.
+    embedding_grads: Vec<T>,
     blocks: Vec<Block<T>>,
     broken: Option<Broken>,
 }
@@ -70,11 +72,12 @@ impl<T: Real> Reference<T> {
     pub fn new(plan: Arc<Plan>, parameters: Parameters<T>) -> Self {
         let (first, second) = (Parameters::zeros(&plan), Parameters::zeros(&plan));
         let bag_fields = BagFields::new(&plan.input);
-        Self { plan, parameters, first, second, bag_fields, blocks: Vec::new(), broken: None }
+        let embedding_grads = vec![T::ZERO; plan.embedding.len];
+        Self { plan, parameters, first, second, bag_fields, embedding_grads, blocks: Vec::new(), broken: None }
     }
 
     /// One step of forward, backward and optimizer. Once a loss was not finite, parameters stay as they are.
-    pub fn train_step(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) {
+    pub fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         if self.broken.is_some() {
             return;
         }
@@ -83,8 +86,8 @@ impl<T: Real> Reference<T> {
             self.broken = Some(Broken { step, task });
             return;
         }
-        self.update_dense(batch, optimizer, step);
-        self.update_embedding(batch, optimizer, step);
+        self.update_dense(batch, rule, step);
+        self.update_embedding(batch, rule, step);
     }
 
     /// The logits of a batch, `[rows, tasks]`.
@@ -114,11 +117,9 @@ impl<T: Real> Reference<T> {
         for block in &self.blocks[..block_count(batch)] {
             parameters.dense.iter_mut().zip(&block.weight_grads).for_each(|(sum, &g)| *sum += g);
         }
-        let segments = &batch.segments;
-        for i in 0..segments.rows.len() {
+        for i in 0..batch.segments.rows.len() {
             let range = self.segment_range(batch, i);
-            let dim = range.len();
-            self.segment_gradient(batch, i, &mut parameters.embedding[range][..dim]);
+            self.segment_gradient(batch, i, &mut parameters.embedding[range]);
         }
         let input = self.collect_rows(self.plan.input_slot, batch.rows, |block| &block.grads);
         let inverse = loss::inverse_counts(batch, self.plan.tasks.len());
@@ -174,7 +175,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// Adds the blocks' weight gradients in order and applies the optimizer, a run of floats at a time.
-    fn update_dense(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) {
+    fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         let blocks = &self.blocks[..block_count(batch)];
         let chunks = self.parameters.dense.par_chunks_mut(UPDATE_CHUNK);
         let state = self.first.dense.par_chunks_mut(UPDATE_CHUNK).zip(self.second.dense.par_chunks_mut(UPDATE_CHUNK));
@@ -187,25 +188,38 @@ impl<T: Real> Reference<T> {
                 for block in blocks {
                     sum.iter_mut().zip(&block.weight_grads[range.clone()]).for_each(|(sum, &g)| *sum += g);
                 }
-                optimizer::update(optimizer, step, parameters, sum, Moments { first, second });
+                optimizer::update(&rule.optimizer, step, parameters, sum, Moments { first, second });
             },
         );
     }
 
-    /// Updates the table rows that the batch touches, and no other.
-    fn update_embedding(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) {
-        let widest = self.plan.input.tables.iter().map(|t| t.dim).max().unwrap_or(0);
-        let mut gradient = vec![T::ZERO; widest];
-        for i in 0..batch.segments.rows.len() {
-            let range = self.segment_range(batch, i);
-            let gradient = &mut gradient[..range.len()];
-            self.segment_gradient(batch, i, gradient);
-            let moments = Moments {
-                first: &mut self.first.embedding[range.clone()],
-                second: &mut self.second.embedding[range.clone()],
-            };
-            optimizer::update(optimizer, step, &mut self.parameters.embedding[range], gradient, moments);
+    fn update_embedding(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+        let mut grads = std::mem::take(&mut self.embedding_grads);
+        let ranges: Vec<_> = (0..batch.segments.rows.len()).map(|i| self.segment_range(batch, i)).collect();
+        for (i, range) in ranges.iter().enumerate() {
+            self.segment_gradient(batch, i, &mut grads[range.clone()]);
         }
+        let (parameters, first) = (&mut self.parameters.embedding, &mut self.first.embedding);
+        let second = &mut self.second.embedding;
+        match rule.embedding {
+            EmbeddingUpdate::All => {
+                let state = first.par_chunks_mut(UPDATE_CHUNK).zip(second.par_chunks_mut(UPDATE_CHUNK));
+                let chunks = parameters.par_chunks_mut(UPDATE_CHUNK).zip(grads.par_chunks(UPDATE_CHUNK));
+                chunks.zip(state).for_each(|((parameters, grads), (first, second))| {
+                    optimizer::update(&rule.optimizer, step, parameters, grads, Moments { first, second });
+                });
+            }
+            EmbeddingUpdate::Touched => {
+                for range in &ranges {
+                    let range = range.clone();
+                    let moments = Moments { first: &mut first[range.clone()], second: &mut second[range.clone()] };
+                    let (parameters, grads) = (&mut parameters[range.clone()], &grads[range]);
+                    optimizer::update(&rule.optimizer, step, parameters, grads, moments);
+                }
+            }
+        }
+        ranges.into_iter().for_each(|range| grads[range].fill(T::ZERO));
+        self.embedding_grads = grads;
     }
 
     /// Where the table row of a segment lies in the embedding block.
@@ -278,8 +292,8 @@ fn block_rows(batch: &Batch, block: usize) -> Range<usize> {
 }
 
 impl Executor for Reference<f32> {
-    fn train_step(&mut self, batch: &Batch, optimizer: &Optimizer, step: u64) -> Result<(), ExecutorError> {
-        Self::train_step(self, batch, optimizer, step);
+    fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
+        Self::train_step(self, batch, rule, step);
         Ok(())
     }
 
