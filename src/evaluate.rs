@@ -101,8 +101,10 @@ pub enum Metric {
 
 /// A `train.best` that names nothing.
 #[derive(Debug, Error, PartialEq)]
-#[error("train.best = {wanted:?}: write \"loss\", \"macro.auc\", \"macro.gauc\", or a task and one of auc, gauc, \
-         logloss, rmse, mae, as in {example:?}")]
+#[error(
+    "train.best = {wanted:?}: write \"loss\", \"macro.auc\", \"macro.gauc\", or a task and one of auc, gauc, \
+         logloss, rmse, mae, as in {example:?}"
+)]
 pub struct BestByError {
     wanted: String,
     example: String,
@@ -137,9 +139,10 @@ impl BestBy {
         });
         of_task.ok_or_else(|| BestByError {
             wanted: wanted.into(),
-            example: plan.tasks.first().map_or_else(String::new, |t| {
-                format!("{}.{}", t.name, if binary(t.kind) { "auc" } else { "rmse" })
-            }),
+            example: plan
+                .tasks
+                .first()
+                .map_or_else(String::new, |t| format!("{}.{}", t.name, if binary(t.kind) { "auc" } else { "rmse" })),
         })
     }
 

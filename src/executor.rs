@@ -33,7 +33,9 @@ pub trait Executor {
 pub enum ExecutorError {
     #[error("the device was lost ({0}); the last checkpoint is intact")]
     Lost(String),
-    #[error("the device has too little memory for {what}: {message}; use a smaller batch_size, smaller tables or --device cpu")]
+    #[error(
+        "the device has too little memory for {what}: {message}; use a smaller batch_size, smaller tables or --device cpu"
+    )]
     OutOfMemory { what: String, message: String },
     #[error("{what} takes {bytes} bytes, and this adapter binds at most {limit}; use {advice}, or --device cpu")]
     BindingLimit { what: String, bytes: u64, limit: u64, advice: &'static str },

@@ -86,10 +86,9 @@ impl Optimizer {
     /// The first number out of its range: its key, its value, and what it must be.
     pub fn check(&self) -> Result<(), (&'static str, f64, &'static str)> {
         let (rate, shares) = match self {
-            Self::Adam(a) => (a.learning_rate, vec![
-                ("train.optimizer.beta1", a.beta1),
-                ("train.optimizer.beta2", a.beta2),
-            ]),
+            Self::Adam(a) => {
+                (a.learning_rate, vec![("train.optimizer.beta1", a.beta1), ("train.optimizer.beta2", a.beta2)])
+            }
             Self::Sgd(s) => (s.learning_rate, vec![("train.optimizer.momentum", s.momentum)]),
         };
         if !(rate.is_finite() && rate >= 0.0) {

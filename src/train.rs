@@ -116,7 +116,14 @@ pub enum Event<'a> {
     /// The sums of the steps since the last event of this kind.
     Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, samples_per_second: f64 },
     /// The figures of an epoch, and the parameters after it.
-    Epoch { epoch: usize, step: u64, split: &'static str, evaluation: Option<&'a Evaluation>, parameters: &'a Parameters<f32>, best: bool },
+    Epoch {
+        epoch: usize,
+        step: u64,
+        split: &'static str,
+        evaluation: Option<&'a Evaluation>,
+        parameters: &'a Parameters<f32>,
+        best: bool,
+    },
     /// A request to stop came in: the parameters as they are.
     Interrupted { epoch: usize, step: u64, parameters: &'a Parameters<f32> },
 }

@@ -17,7 +17,12 @@ fn the_f64_reference_gives_the_golden_outputs_and_gradients() {
         let golden = Golden::load(name);
         let mut reference = Reference::new(golden.plan.clone(), golden.parameters.map(f64::from));
         let expected = golden.logits();
-        assert_close(&format!("{name} logits"), &reference.logits(&golden.batch), &expected, relative(&expected, 1e-10));
+        assert_close(
+            &format!("{name} logits"),
+            &reference.logits(&golden.batch),
+            &expected,
+            relative(&expected, 1e-10),
+        );
 
         let mut gates = 0;
         for (l, level) in golden.plan.levels.iter().enumerate() {
@@ -69,7 +74,12 @@ fn the_f32_device_stays_near_the_golden_cases() {
         let golden = Golden::load(name);
         let mut cpu = Reference::new(golden.plan.clone(), golden.parameters.clone());
         let expected = golden.logits();
-        assert_close(&format!("{name} logits"), &widen(&cpu.logits(&golden.batch)), &expected, relative(&expected, 2e-5));
+        assert_close(
+            &format!("{name} logits"),
+            &widen(&cpu.logits(&golden.batch)),
+            &expected,
+            relative(&expected, 2e-5),
+        );
         let gradients = cpu.gradients(&golden.batch);
         let expected = golden.expected("grad.input.x");
         assert_close(&format!("{name} input"), &widen(&gradients.input), expected, relative(expected, 2e-5));

@@ -95,11 +95,8 @@ fn golden_cases_hold_on_every_adapter() {
     each_device(|device, choice, checks| {
         for name in GOLDEN {
             let golden = Golden::load(name);
-            let case = Case {
-                plan: golden.plan.clone(),
-                parameters: golden.parameters.clone(),
-                batch: golden.batch.clone(),
-            };
+            let case =
+                Case { plan: golden.plan.clone(), parameters: golden.parameters.clone(), batch: golden.batch.clone() };
             let gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
             let (logits, gradients) = logits_and_gradients(gpu, &case);
             let expected = golden.logits();
@@ -132,7 +129,12 @@ fn awkward_batch_sizes_match_the_reference() {
         for rows in [1, 31, 32, 33, 600] {
             let parameters = random::parameters(&plan, 3);
             let batch = random::batch(&plan.input, plan.tasks.len(), rows, rows as u64);
-            check_case(&format!("{device} {rows} rows"), choice, checks, &Case { plan: plan.clone(), parameters, batch });
+            check_case(
+                &format!("{device} {rows} rows"),
+                choice,
+                checks,
+                &Case { plan: plan.clone(), parameters, batch },
+            );
         }
     });
 }
@@ -200,7 +202,12 @@ fn sums_for_progress_match_the_cpu_device() {
             for (t, (expected, actual)) in expected.tasks.iter().zip(&actual.tasks).enumerate() {
                 let sums = |s: &polygate::executor::TaskSums| [s.loss, s.predictions, s.labels, s.count];
                 let expected_sums = sums(expected);
-                assert_close(&format!("{device} sums of task {t}"), &sums(actual), &expected_sums, bound(&expected_sums));
+                assert_close(
+                    &format!("{device} sums of task {t}"),
+                    &sums(actual),
+                    &expected_sums,
+                    bound(&expected_sums),
+                );
                 assert_eq!(actual.histogram.auc().is_some(), plan.tasks[t].kind == polygate::plan::TaskKind::Binary);
                 if let (Some(a), Some(b)) = (actual.histogram.auc(), expected.histogram.auc()) {
                     assert_close(&format!("{device} streaming AUC of task {t}"), &[a], &[b], 1e-3);

@@ -94,7 +94,8 @@ impl CompareArgs {
 
     fn write(&self, all: &[Compared]) -> anyhow::Result<()> {
         let columns = columns(all);
-        let mut shown = table::new(std::iter::once("config").chain(columns.iter().map(String::as_str)).map(Into::into).collect());
+        let mut shown =
+            table::new(std::iter::once("config").chain(columns.iter().map(String::as_str)).map(Into::into).collect());
         for compared in all {
             let figures = figures(compared);
             let cell = |column: &String| figures.get(column).map_or_else(String::new, |f| f.shown());
@@ -132,7 +133,9 @@ impl Figure {
     }
 
     fn shown(&self) -> String {
-        let spread = self.spread.map_or_else(String::new, |s| format!(" ±{s:.0$}", self.digits));
+        // A count that every seed shares needs no spread.
+        let spread = self.spread.filter(|&s| self.digits > 0 || s > 0.0);
+        let spread = spread.map_or_else(String::new, |s| format!(" ±{s:.0$}", self.digits.max(1)));
         table::number(self.mean, self.digits) + &spread
     }
 }

@@ -63,7 +63,12 @@ impl TrainArgs {
         let rows = prepared.reported_on().1.rows;
         println!("{} rows, parameters of epoch {}:", fitted.split, fitted.epoch);
         println!("{}", table::evaluation(&fitted.evaluation));
-        println!("run: {} ({rows} {} rows, {:.0} samples/s)", folder.path().display(), fitted.split, fitted.samples_per_second);
+        println!(
+            "run: {} ({rows} {} rows, {:.0} samples/s)",
+            folder.path().display(),
+            fitted.split,
+            fitted.samples_per_second
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -69,8 +69,7 @@ impl Config {
     /// # Errors
     /// Names the file, the place in it, an unknown key's nearest valid one, or the value that cannot be.
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
         let wrong = |e: toml::de::Error| {
             let message = e.to_string().trim_end().to_owned();
             ConfigError::Parse { path: path.into(), hint: nearest(&message), message }
@@ -181,7 +180,8 @@ mod tests {
         for text in ["task.0.weight=2.5", "model.x=2", "train.optimizer.kind=sgd", "seed=9"] {
             set(&mut table, &text.parse().unwrap()).unwrap();
         }
-        let expected = "seed = 9\n[[task]]\nname = \"a\"\nweight = 2.5\n[model]\nx = 2\n[train.optimizer]\nkind = \"sgd\"";
+        let expected =
+            "seed = 9\n[[task]]\nname = \"a\"\nweight = 2.5\n[model]\nx = 2\n[train.optimizer]\nkind = \"sgd\"";
         assert_eq!(table, toml::from_str(expected).unwrap());
         assert!(set(&mut table, &"task.4.weight=1".parse().unwrap()).is_err());
         assert!(set(&mut table, &"seed.x=1".parse().unwrap()).is_err());

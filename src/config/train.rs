@@ -28,7 +28,14 @@ pub struct TrainConfig {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        Self { epochs: 1, batch_size: 1024, optimizer: Optimizer::default(), embedding_update: EmbeddingUpdate::default(), log_every: 20, best: None }
+        Self {
+            epochs: 1,
+            batch_size: 1024,
+            optimizer: Optimizer::default(),
+            embedding_update: EmbeddingUpdate::default(),
+            log_every: 20,
+            best: None,
+        }
     }
 }
 

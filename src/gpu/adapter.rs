@@ -52,13 +52,14 @@ fn list(found: &[AdapterSummary]) -> String {
 
 /// All adapters, in the order of their numbers.
 pub fn adapters() -> Vec<AdapterSummary> {
-    enumerate().into_iter().map(|choice| choice.summary).collect()
+    enumerate(wgpu::Backends::all()).into_iter().map(|choice| choice.summary).collect()
 }
 
 /// The best adapter that is hardware: discrete before integrated before virtual.
 pub fn best_hardware() -> Option<Choice> {
     let rank = |c: &Choice| ["discrete", "integrated", "virtual"].iter().position(|&kind| kind == c.summary.kind);
-    enumerate().into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
+    // Vulkan, Metal and DX12; what OpenGL offers beside them is no better.
+    enumerate(wgpu::Backends::PRIMARY).into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
 }
 
 /// The adapter of a number, or the first whose name, driver or backend holds the text, in any case of letters.
@@ -66,7 +67,7 @@ pub fn best_hardware() -> Option<Choice> {
 /// # Errors
 /// Where there is none; lists what there is.
 pub fn find(wanted: &str) -> Result<Choice, SelectError> {
-    let all = enumerate();
+    let all = enumerate(wgpu::Backends::all());
     let found = match wanted.parse::<usize>() {
         Ok(number) => all.iter().position(|c| c.summary.index == number),
         Err(_) => all.iter().position(|c| c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase())),
@@ -77,9 +78,10 @@ pub fn find(wanted: &str) -> Result<Choice, SelectError> {
     }
 }
 
-fn enumerate() -> Vec<Choice> {
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle_from_env());
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
+fn enumerate(backends: wgpu::Backends) -> Vec<Choice> {
+    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor });
+    let found = pollster::block_on(instance.enumerate_adapters(backends));
     let usable = found.into_iter().filter(|a| {
         a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
             && a.limits().max_storage_buffers_per_shader_stage >= 8

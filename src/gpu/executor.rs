@@ -144,9 +144,7 @@ impl GpuExecutor {
 
     fn encode_forward(&self, pass: &mut wgpu::ComputePass, rows: usize) {
         let group = self.pipelines.embedding_forward.group();
-        self.stages
-            .embedding_forward
-            .dispatch(pass, kernels::embedding::forward_workgroups(self.place(), rows, group));
+        self.stages.embedding_forward.dispatch(pass, kernels::embedding::forward_workgroups(self.place(), rows, group));
         for level in &self.stages.forward {
             level.dispatch(pass, kernels::level::workgroups(rows, self.pipelines.group_rows()));
         }
@@ -206,7 +204,13 @@ impl GpuExecutor {
     }
 
     /// Reads back `rows` logits of each task, `[rows, tasks]`.
-    fn read_logits(&self, from: &wgpu::Buffer, most: usize, rows: usize, out: &mut Vec<f32>) -> Result<(), ExecutorError> {
+    fn read_logits(
+        &self,
+        from: &wgpu::Buffer,
+        most: usize,
+        rows: usize,
+        out: &mut Vec<f32>,
+    ) -> Result<(), ExecutorError> {
         let tasks = self.plan.tasks.len();
         let words: Vec<[f32; 4]> = self.context.map(from, tasks * most)?;
         out.extend((0..rows).flat_map(|row| (0..tasks).map(move |t| t * most + row)).map(|at| words[at][0]));
@@ -362,15 +366,12 @@ impl Stages {
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
-        let tables = [
-            ("tables", &b.tables),
-            ("first", &b.table_first),
-            ("second", &b.table_second),
-            ("touched", &b.touched),
-        ];
+        let tables =
+            [("tables", &b.tables), ("first", &b.table_first), ("second", &b.table_second), ("touched", &b.touched)];
         let inputs = [("fields", &b.fields), ("columns", &b.columns)];
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
-        let bind = |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
+        let bind =
+            |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
         let level = |pipeline: &Pipeline, programs: &[Program]| {
             let bound = |program: &Program| {
                 bind(pipeline, &[&arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]])

@@ -93,8 +93,7 @@ impl Pipeline {
         let reflection = reflect(&kernel.source, kernel.entry);
         let label = Some(kernel.entry);
         let entries: Vec<_> = reflection.bindings.iter().map(layout_entry).collect();
-        let layout =
-            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
+        let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label, entries: &entries });
         let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
             bind_group_layouts: &[Some(&layout)],
@@ -135,8 +134,7 @@ impl Pipeline {
             .iter()
             .map(|b| wgpu::BindGroupEntry { binding: b.number, resource: find(&b.name).as_entire_binding() })
             .collect();
-        let descriptor =
-            wgpu::BindGroupDescriptor { label: Some(self.entry), layout: &self.layout, entries: &entries };
+        let descriptor = wgpu::BindGroupDescriptor { label: Some(self.entry), layout: &self.layout, entries: &entries };
         Bound { pipeline: self.pipeline.clone(), group: context.device.create_bind_group(&descriptor) }
     }
 }

@@ -296,6 +296,11 @@ impl<'a> Builder<'a> {
 
     fn source(&self, layer: &Linear) -> [u32; 4] {
         let place = self.place;
-        [place.start(layer.output), place.stride(layer.output), place.parameter(layer.weight), place.width(layer.output)]
+        [
+            place.start(layer.output),
+            place.stride(layer.output),
+            place.parameter(layer.weight),
+            place.width(layer.output),
+        ]
     }
 }

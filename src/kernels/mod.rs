@@ -33,7 +33,8 @@ const EMBEDDING: Source =
     Source { name: "embedding", parts: &[include_str!("../../shaders/embedding.wgsl"), STEP, UPDATE] };
 const LEVEL: Source = Source { name: "level", parts: &[include_str!("../../shaders/level.wgsl"), ACTIVATION] };
 const LOSS: Source = Source { name: "loss", parts: &[include_str!("../../shaders/loss.wgsl"), STEP] };
-const WEIGHT_GRAD: Source = Source { name: "weight_grad", parts: &[include_str!("../../shaders/weight_grad.wgsl"), STEP] };
+const WEIGHT_GRAD: Source =
+    Source { name: "weight_grad", parts: &[include_str!("../../shaders/weight_grad.wgsl"), STEP] };
 const OPTIMIZER: Source =
     Source { name: "optimizer", parts: &[include_str!("../../shaders/optimizer.wgsl"), STEP, UPDATE] };
 

@@ -85,7 +85,11 @@ fn check_units(key: &str, units: &[usize]) -> Result<(), ModelError> {
 
 fn check_expert_units(key: &str, units: &[usize]) -> Result<(), ModelError> {
     if units.is_empty() {
-        return Err(ModelError::Value { key: key.into(), value: "[]".into(), must: "an expert has at least one layer" });
+        return Err(ModelError::Value {
+            key: key.into(),
+            value: "[]".into(),
+            must: "an expert has at least one layer",
+        });
     }
     check_units(key, units)
 }

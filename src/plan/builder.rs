@@ -25,8 +25,7 @@ impl PlanBuilder {
             embedding.push_matrix(format!("embedding.{}.weight", table.name), table.rows, table.dim);
         }
         let width = input.width();
-        let mut builder =
-            Self { input, tensors: Vec::new(), levels: Vec::new(), dense: Layout::default(), embedding };
+        let mut builder = Self { input, tensors: Vec::new(), levels: Vec::new(), dense: Layout::default(), embedding };
         builder.tensor("input".into(), width);
         builder
     }

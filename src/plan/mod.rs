@@ -211,10 +211,12 @@ impl Input {
 
     /// For each bag field in order: its first column in the input slot, its table and its pooling.
     pub fn bag_fields(&self) -> Vec<(usize, usize, Pooling)> {
-        self.columns().filter_map(|(column, field)| match field {
-            Field::Bag { table, pooling, .. } => Some((column, *table, *pooling)),
-            Field::Dense { .. } => None,
-        }).collect()
+        self.columns()
+            .filter_map(|(column, field)| match field {
+                Field::Bag { table, pooling, .. } => Some((column, *table, *pooling)),
+                Field::Dense { .. } => None,
+            })
+            .collect()
     }
 
     /// Each field with its first column in the input slot.

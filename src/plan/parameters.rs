@@ -31,9 +31,8 @@ impl<T: Copy + Default> Parameters<T> {
 
     /// The values of a parameter by name, row by row, without padding.
     pub fn get(&self, plan: &Plan, name: &str) -> Option<Vec<T>> {
-        let find = |parameters: &[Parameter], block: &[T]| {
-            parameters.iter().find(|p| p.name == name).map(|p| p.unpack(block))
-        };
+        let find =
+            |parameters: &[Parameter], block: &[T]| parameters.iter().find(|p| p.name == name).map(|p| p.unpack(block));
         find(&plan.embedding.parameters, &self.embedding).or_else(|| find(&plan.dense.parameters, &self.dense))
     }
 }

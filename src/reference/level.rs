@@ -71,12 +71,8 @@ pub fn level_weight_grad<T: Real>(level: &Level, r: &Rows<T>, grads: &mut [T]) {
     for layer in level.mlps().flat_map(|mlp| &mlp.layers) {
         let p = r.plan.dense.get(layer.weight);
         let dz = r.grads.matrix(r.plan, layer.output, r.rows);
-        let dw = MatrixMut {
-            data: &mut grads[p.offset..p.offset + p.len()],
-            rows: p.rows,
-            cols: p.cols,
-            stride: p.stride,
-        };
+        let dw =
+            MatrixMut { data: &mut grads[p.offset..p.offset + p.len()], rows: p.rows, cols: p.cols, stride: p.stride };
         at_b(dz, r.values.matrix(r.plan, layer.input, r.rows), dw, Write::Add);
         if let Some(bias) = layer.bias {
             let p = r.plan.dense.get(bias);
@@ -154,8 +150,7 @@ fn mix_grad<T: Real>(level: &Level, gate: &Gate, r: &mut Rows<T>) {
     let weights = r.values.get(r.plan, gate.weights, r.rows);
     for (e, &expert) in gate.sees.iter().enumerate() {
         let expert = level.experts[expert].output();
-        let [d_score, d_output, d_expert] =
-            r.grads.many(r.plan, [gate.score.output(), gate.output, expert], r.rows);
+        let [d_score, d_output, d_expert] = r.grads.many(r.plan, [gate.score.output(), gate.output, expert], r.rows);
         let expert = r.values.get(r.plan, expert, r.rows);
         for i in 0..r.rows {
             let (row, w) = (i * o.stride..i * o.stride + o.width, weights[i * s.stride + e]);

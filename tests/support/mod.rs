@@ -125,9 +125,7 @@ fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = |view: &safetensors::tensor::TensorView| match view.dtype() {
-        safetensors::Dtype::F64 => {
-            view.data().chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect()
-        }
+        safetensors::Dtype::F64 => view.data().chunks(8).map(|b| f64::from_le_bytes(b.try_into().unwrap())).collect(),
         safetensors::Dtype::F32 => {
             view.data().chunks(4).map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap()))).collect()
         }

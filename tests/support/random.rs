@@ -78,8 +78,14 @@ fn segments(held: &[(u32, u32, u32)]) -> Segments {
 
 /// Every family, with every activation among them, gates linear and not, and widths of one.
 pub const FAMILIES: [(&str, &str); 7] = [
-    ("shared_bottom gelu", r#"family = "shared_bottom", bottom_units = [9, 5], tower_units = [3], activation = "gelu""#),
-    ("omoe tanh", r#"family = "omoe", experts = 3, expert_units = [6], gate_units = [5], tower_units = [], activation = "tanh""#),
+    (
+        "shared_bottom gelu",
+        r#"family = "shared_bottom", bottom_units = [9, 5], tower_units = [3], activation = "gelu""#,
+    ),
+    (
+        "omoe tanh",
+        r#"family = "omoe", experts = 3, expert_units = [6], gate_units = [5], tower_units = [], activation = "tanh""#,
+    ),
     (
         "mmoe sigmoid",
         r#"family = "mmoe", experts = 5, expert_units = [1, 7], gate_bias = true, tower_units = [4], activation = "sigmoid""#,
