@@ -90,3 +90,18 @@ fn the_f32_device_stays_near_the_golden_cases() {
         }
     }
 }
+
+#[test]
+fn the_f32_device_stays_near_the_golden_parameters_after_adam() {
+    for name in GOLDEN {
+        let golden = Golden::load(name);
+        let mut cpu = Reference::new(golden.plan.clone(), golden.parameters.clone());
+        for step in 1..=golden.steps {
+            cpu.train_step(&golden.batch, &Optimizer::Adam(golden.adam).into(), step);
+        }
+        for p in golden.plan.parameters() {
+            let actual = widen(&cpu.parameters().get(&golden.plan, &p.name).unwrap());
+            golden.assert_after_adam(&p.name, &actual, name);
+        }
+    }
+}

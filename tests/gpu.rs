@@ -106,6 +106,15 @@ fn golden_cases_hold_on_every_adapter() {
                 let actual = gradients.get(&golden.plan, &p.name).unwrap();
                 assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
             }
+            let mut gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            for step in 1..=golden.steps {
+                gpu.train_step(&case.batch, &Optimizer::Adam(golden.adam).into(), step).unwrap();
+            }
+            let after = gpu.parameters().unwrap();
+            for p in golden.plan.parameters() {
+                let actual = widen(&after.get(&golden.plan, &p.name).unwrap());
+                golden.assert_after_adam(&p.name, &actual, &format!("{device} {name}"));
+            }
         }
     });
 }

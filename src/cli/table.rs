@@ -52,7 +52,7 @@ pub fn evaluation(e: &Evaluation) -> Table {
         if regression {
             row.extend([of_kind(m.rmse, !is_binary), of_kind(m.mae, !is_binary)]);
         }
-        row.push(number(m.calibration, 4));
+        row.push(of_kind(m.calibration, is_binary));
         table.add_row(row);
     }
     if e.tasks.iter().filter(|t| t.metrics.positives.is_some()).count() > 1 {
