@@ -2,15 +2,26 @@
 
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use crate::executor::{Executor, ExecutorError};
-use crate::gpu::{self, Checks, Choice, GpuExecutor, SelectError};
+use crate::gpu::{self, Checks, Choice, Gpu, GpuExecutor, SelectError};
 use crate::plan::{Parameters, Plan};
 use crate::reference::Reference;
+
+/// Why there is no device.
+#[derive(Debug, Error)]
+pub enum DeviceError {
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    #[error(transparent)]
+    Open(#[from] ExecutorError),
+}
 
 /// A device that was chosen, and why.
 pub struct Device {
     /// `None` for the built-in `cpu`.
-    adapter: Option<Choice>,
+    gpu: Option<Gpu>,
     pub name: String,
     pub reason: String,
 }
@@ -19,25 +30,26 @@ impl Device {
     /// `auto` takes a discrete GPU, else an integrated one, else `cpu`; software adapters only when named.
     ///
     /// # Errors
-    /// Where a name or number matches no adapter; lists what there is.
-    pub fn select(wanted: &str) -> Result<Self, SelectError> {
+    /// Where a name or number matches no adapter (lists what there is), or the adapter gives no device.
+    pub fn select(wanted: &str) -> Result<Self, DeviceError> {
         match wanted {
             "cpu" => Ok(Self::cpu("asked for")),
-            "auto" => Ok(match gpu::best_hardware() {
-                Some(choice) => Self::adapter(choice, "the best adapter here"),
-                None => Self::cpu("no hardware GPU found; software adapters are used only when named by --device"),
-            }),
-            name => gpu::find(name).map(|choice| Self::adapter(choice, "asked for")),
+            "auto" => match gpu::best_hardware() {
+                Some(choice) => Self::open_adapter(&choice, "the best adapter here"),
+                None => Ok(Self::cpu("no hardware GPU found; software adapters are used only when named by --device")),
+            },
+            name => Self::open_adapter(&gpu::find(name)?, "asked for"),
         }
     }
 
     fn cpu(reason: &str) -> Self {
         let name = format!("cpu ({} threads)", rayon::current_num_threads());
-        Self { adapter: None, name, reason: reason.into() }
+        Self { gpu: None, name, reason: reason.into() }
     }
 
-    fn adapter(choice: Choice, reason: &str) -> Self {
-        Self { name: choice.summary.to_string(), adapter: Some(choice), reason: reason.into() }
+    fn open_adapter(choice: &Choice, reason: &str) -> Result<Self, DeviceError> {
+        let gpu = Gpu::open(choice, Checks::of_build())?;
+        Ok(Self { gpu: Some(gpu), name: choice.summary.to_string(), reason: reason.into() })
     }
 
     /// Puts a plan on the device, for batches of up to `batch_size` rows.
@@ -50,9 +62,9 @@ impl Device {
         parameters: &Parameters<f32>,
         batch_size: usize,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
-        Ok(match &self.adapter {
+        Ok(match &self.gpu {
             None => Box::new(Reference::new(plan, parameters.clone())),
-            Some(choice) => Box::new(GpuExecutor::new(choice, Checks::of_build(), plan, parameters, batch_size)?),
+            Some(gpu) => Box::new(GpuExecutor::new(gpu, plan, parameters, batch_size)?),
         })
     }
 }

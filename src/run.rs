@@ -49,9 +49,11 @@ const CONFIG: &str = "config.toml";
 const SCHEMA: &str = "schema.json";
 const METRICS: &str = "metrics.jsonl";
 
-/// A run's folder while it is being written.
+/// A run's folder while it is being written. One that is dropped before it holds parameters leaves nothing behind.
 pub struct RunFolder {
     path: PathBuf,
+    /// Whether the run made it, or found it empty.
+    is_new: bool,
     plan: Arc<Plan>,
     metrics: File,
 }
@@ -68,12 +70,14 @@ impl RunFolder {
             return Err(RunError::NotEmpty(path));
         }
         let failed = |source| RunError::Create { path: path.clone(), source };
-        fs::create_dir_all(&path).map_err(failed)?;
         let config = toml::to_string(&p.config).map_err(|e| failed(std::io::Error::other(e)))?;
-        write_atomically(&path.join(CONFIG), |w| w.write_all(config.as_bytes()))?;
-        write_atomically(&path.join(SCHEMA), |w| Ok(serde_json::to_writer(w, &p.schema)?))?;
+        let is_new = !path.exists();
+        fs::create_dir_all(&path).map_err(failed)?;
         let metrics = File::create(path.join(METRICS)).map_err(failed)?;
-        Ok(Self { path, plan: p.plan.clone(), metrics })
+        let folder = Self { path, is_new, plan: p.plan.clone(), metrics };
+        write_atomically(&folder.path.join(CONFIG), |w| w.write_all(config.as_bytes()))?;
+        write_atomically(&folder.path.join(SCHEMA), |w| Ok(serde_json::to_writer(w, &p.schema)?))?;
+        Ok(folder)
     }
 
     pub fn path(&self) -> &Path {
@@ -143,6 +147,20 @@ impl RunFolder {
     }
 }
 
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if self.path.join("last.safetensors").exists() {
+            return;
+        }
+        for file in [CONFIG, SCHEMA, METRICS] {
+            let _ = fs::remove_file(self.path.join(file));
+        }
+        if self.is_new {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+}
+
 /// `runs/<stem>`, or the first of `runs/<stem>-2`, `-3`, ... that is not there.
 fn free_name(config_file: &Path) -> PathBuf {
     let stem = config_file.file_stem().map_or_else(|| "run".into(), |s| s.to_string_lossy().into_owned());
@@ -181,6 +199,7 @@ impl Run {
         let damaged = |reason: String| RunError::Damaged { path: schema_file.clone(), reason };
         let text = fs::read(&schema_file).map_err(|e| damaged(e.to_string()))?;
         let schema: Schema = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        schema.check(&config.task).map_err(damaged)?;
         let plan = Arc::new(plan(&config, &schema)?);
         let name = match which {
             Which::Best => "best",

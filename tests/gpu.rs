@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use polygate::executor::Executor;
-use polygate::gpu::{Checks, Choice, GpuExecutor};
+use polygate::gpu::{Checks, Gpu, GpuExecutor};
 use polygate::optim::{EmbeddingUpdate, Optimizer, Rule, Sgd};
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::Reference;
@@ -18,20 +18,21 @@ use support::{GOLDEN, Golden, assert_close, widen};
 
 const RATE: f64 = (1 << 20) as f64;
 
-fn each_device(test: impl Fn(&str, &Choice, Checks)) {
+/// Runs a test on every adapter, with shader checks on and off.
+fn each_device(test: impl Fn(&str, &Gpu)) {
     for adapter in test_adapters() {
         for checks in [Checks::On, Checks::Off] {
-            test(&format!("{} checks {checks:?}", adapter.summary), &adapter, checks);
+            test(&format!("{} checks {checks:?}", adapter.summary), &Gpu::open(&adapter, checks).unwrap());
         }
     }
 }
 
 /// Logits before, and the gradients of a step.
-fn logits_and_gradients(mut gpu: GpuExecutor, case: &Case) -> (Vec<f64>, Parameters<f64>) {
-    let logits = gpu.predict(&mut std::iter::once(case.batch.clone())).unwrap();
+fn logits_and_gradients(mut executor: GpuExecutor, case: &Case) -> (Vec<f64>, Parameters<f64>) {
+    let logits = executor.predict(&mut std::iter::once(case.batch.clone())).unwrap();
     let rule = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 }).into();
-    gpu.train_step(&case.batch, &rule, 1).unwrap();
-    let after = gpu.parameters().unwrap();
+    executor.train_step(&case.batch, &rule, 1).unwrap();
+    let after = executor.parameters().unwrap();
     let difference = |before: &[f32], after: &[f32]| {
         before.iter().zip(after).map(|(&b, &a)| (f64::from(b) - f64::from(a)) / RATE).collect()
     };
@@ -48,10 +49,10 @@ struct Case {
     batch: polygate::data::Batch,
 }
 
-fn check_case(what: &str, choice: &Choice, checks: Checks, case: &Case) {
+fn check_case(what: &str, gpu: &Gpu, case: &Case) {
     let mut reference = Reference::new(case.plan.clone(), case.parameters.map(f64::from));
-    let gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
-    let (logits, gradients) = logits_and_gradients(gpu, case);
+    let executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+    let (logits, gradients) = logits_and_gradients(executor, case);
     let expected = reference.logits(&case.batch);
     assert_close(&format!("{what} logits"), &logits, &expected, bound(&expected));
     let expected = reference.gradients(&case.batch).parameters;
@@ -92,13 +93,13 @@ fn bound(expected: &[f64]) -> f64 {
 
 #[test]
 fn golden_cases_hold_on_every_adapter() {
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         for name in GOLDEN {
             let golden = Golden::load(name);
             let case =
                 Case { plan: golden.plan.clone(), parameters: golden.parameters.clone(), batch: golden.batch.clone() };
-            let gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
-            let (logits, gradients) = logits_and_gradients(gpu, &case);
+            let executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            let (logits, gradients) = logits_and_gradients(executor, &case);
             let expected = golden.logits();
             assert_close(&format!("{device} {name} logits"), &logits, &expected, bound(&expected));
             for p in golden.plan.parameters() {
@@ -106,11 +107,11 @@ fn golden_cases_hold_on_every_adapter() {
                 let actual = gradients.get(&golden.plan, &p.name).unwrap();
                 assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
             }
-            let mut gpu = GpuExecutor::new(choice, checks, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            let mut executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
             for step in 1..=golden.steps {
-                gpu.train_step(&case.batch, &Optimizer::Adam(golden.adam).into(), step).unwrap();
+                executor.train_step(&case.batch, &Optimizer::Adam(golden.adam).into(), step).unwrap();
             }
-            let after = gpu.parameters().unwrap();
+            let after = executor.parameters().unwrap();
             for p in golden.plan.parameters() {
                 let actual = widen(&after.get(&golden.plan, &p.name).unwrap());
                 golden.assert_after_adam(&p.name, &actual, &format!("{device} {name}"));
@@ -121,29 +122,24 @@ fn golden_cases_hold_on_every_adapter() {
 
 #[test]
 fn every_family_over_mixed_fields_matches_the_reference_on_every_adapter() {
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 40 + i as u64);
             let batch = random::batch(&plan.input, plan.tasks.len(), 67, i as u64);
-            check_case(&format!("{device} {name}"), choice, checks, &Case { plan, parameters, batch });
+            check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch });
         }
     });
 }
 
 #[test]
 fn awkward_batch_sizes_match_the_reference() {
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         let plan = random::plan(random::FAMILIES[3].1);
         for rows in [1, 31, 32, 33, 600] {
             let parameters = random::parameters(&plan, 3);
             let batch = random::batch(&plan.input, plan.tasks.len(), rows, rows as u64);
-            check_case(
-                &format!("{device} {rows} rows"),
-                choice,
-                checks,
-                &Case { plan: plan.clone(), parameters, batch },
-            );
+            check_case(&format!("{device} {rows} rows"), gpu, &Case { plan: plan.clone(), parameters, batch });
         }
     });
 }
@@ -151,11 +147,11 @@ fn awkward_batch_sizes_match_the_reference() {
 #[test]
 fn widths_of_one_and_a_thousand_match_the_reference() {
     let model = r#"family = "mmoe", experts = 2, expert_units = [1, 1000, 3], gate_units = [1], tower_units = [70, 1]"#;
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         let plan = random::plan(model);
         let parameters = random::parameters(&plan, 8).map(|x| x * 0.2);
         let batch = random::batch(&plan.input, plan.tasks.len(), 21, 8);
-        check_case(device, choice, checks, &Case { plan, parameters, batch });
+        check_case(device, gpu, &Case { plan, parameters, batch });
     });
 }
 
@@ -170,20 +166,20 @@ fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
         Optimizer::Adam(polygate::optim::Adam { learning_rate: 1e-2, eps: 1e-4, ..Default::default() }),
         Optimizer::Sgd(Sgd { learning_rate: 1e-2, momentum: 0.9 }),
     ];
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         for rule in optimizers.into_iter().flat_map(rules) {
             let plan = random::plan(random::FAMILIES[2].1);
             let parameters = random::parameters(&plan, 5);
             let mut reference = Reference::new(plan.clone(), parameters.map(f64::from));
-            let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 64).unwrap();
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64).unwrap();
             for step in 1..=5 {
                 // Batches of different sizes, and rows of tables that come and go.
                 let rows = [64, 63, 5, 64, 40][step as usize - 1];
                 let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
                 reference.train_step(&batch, &rule, step);
-                gpu.train_step(&batch, &rule, step).unwrap();
+                executor.train_step(&batch, &rule, step).unwrap();
             }
-            let after = gpu.parameters().unwrap();
+            let after = executor.parameters().unwrap();
             for p in plan.parameters() {
                 let expected = reference.parameters().get(&plan, &p.name).unwrap();
                 let actual = widen(&after.get(&plan, &p.name).unwrap());
@@ -195,19 +191,19 @@ fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
 
 #[test]
 fn sums_for_progress_match_the_cpu_device() {
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         let plan = random::plan(random::FAMILIES[0].1);
         let parameters = random::parameters(&plan, 9);
         let batch = random::batch(&plan.input, plan.tasks.len(), 300, 9);
         let rule = Optimizer::Sgd(Sgd { learning_rate: 0.0, momentum: 0.0 }).into();
         let mut cpu = Reference::new(plan.clone(), parameters.clone());
-        let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 300).unwrap();
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300).unwrap();
         for _ in 0..2 {
             for step in 1..=3 {
                 cpu.train_step(&batch, &rule, step);
-                gpu.train_step(&batch, &rule, step).unwrap();
+                executor.train_step(&batch, &rule, step).unwrap();
             }
-            let (expected, actual) = (cpu.take_progress(), gpu.progress().unwrap());
+            let (expected, actual) = (cpu.take_progress(), executor.progress().unwrap());
             for (t, (expected, actual)) in expected.tasks.iter().zip(&actual.tasks).enumerate() {
                 let sums = |s: &polygate::executor::TaskSums| [s.loss, s.predictions, s.labels, s.count];
                 let expected_sums = sums(expected);
@@ -228,16 +224,16 @@ fn sums_for_progress_match_the_cpu_device() {
 
 #[test]
 fn two_runs_on_one_adapter_give_the_same_bits() {
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         let run = || {
             let plan = random::plan(random::FAMILIES[5].1);
             let parameters = random::parameters(&plan, 6);
-            let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 300).unwrap();
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300).unwrap();
             for step in 1..=4 {
                 let batch = random::batch(&plan.input, plan.tasks.len(), 300 - step as usize, step);
-                gpu.train_step(&batch, &Rule::default(), step).unwrap();
+                executor.train_step(&batch, &Rule::default(), step).unwrap();
             }
-            gpu.parameters().unwrap()
+            executor.parameters().unwrap()
         };
         let bits = |p: &Parameters<f32>| p.map(f32::to_bits);
         assert_eq!(bits(&run()), bits(&run()), "{device}");
@@ -246,18 +242,18 @@ fn two_runs_on_one_adapter_give_the_same_bits() {
 
 #[test]
 fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
-    each_device(|device, choice, checks| {
+    each_device(|device, gpu| {
         let plan = random::plan(random::FAMILIES[4].1);
         let mut parameters = random::parameters(&plan, 6);
-        let mut gpu = GpuExecutor::new(choice, checks, plan.clone(), &parameters, 32).unwrap();
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32).unwrap();
         let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
-        gpu.train_step(&batch, &Rule::default(), 1).unwrap();
-        parameters = gpu.parameters().unwrap();
+        executor.train_step(&batch, &Rule::default(), 1).unwrap();
+        parameters = executor.parameters().unwrap();
         batch.dense[0] = f32::NAN;
         batch.masks.fill(1.0);
-        gpu.train_step(&batch, &Rule::default(), 2).unwrap();
-        gpu.train_step(&batch, &Rule::default(), 3).unwrap();
-        assert_eq!(gpu.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
-        assert_eq!(gpu.parameters().unwrap(), parameters, "{device}");
+        executor.train_step(&batch, &Rule::default(), 2).unwrap();
+        executor.train_step(&batch, &Rule::default(), 3).unwrap();
+        assert_eq!(executor.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
+        assert_eq!(executor.parameters().unwrap(), parameters, "{device}");
     });
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Args;
 use serde::Serialize;
 
@@ -60,10 +61,12 @@ struct RunFigures {
 impl CompareArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let mut configs = Vec::new();
+        let mut set = self.set.clone();
+        if let Some(epochs) = self.epochs {
+            set.push(format!("train.epochs={epochs}").parse()?);
+        }
         for path in &self.configs {
-            let mut config = Config::load(path, &self.set)?;
-            config.train.epochs = self.epochs.unwrap_or(config.train.epochs);
-            configs.push((path, config));
+            configs.push((path, Config::load(path, &set)?));
         }
         let device = self.device.select()?;
         let stop = stop_on_interrupt()?;
@@ -72,7 +75,8 @@ impl CompareArgs {
             let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
             let mut compared = Compared { config: name.clone(), runs: Vec::new() };
             for seed in config.seed..config.seed + self.seeds {
-                let prepared = prepare(Config { seed, ..config.clone() }, &self.data_dir.folder(path))?;
+                let prepared = prepare(Config { seed, ..config.clone() }, &self.data_dir.folder(path))
+                    .with_context(|| path.display().to_string())?;
                 let parameters = prepared.parameters(None)?;
                 let fitted = fit(&prepared, &device, &parameters, &stop, &mut |_| Ok(()))?;
                 let Some(fitted) = fitted else { return Ok(ExitCode::from(INTERRUPTED)) };

@@ -72,7 +72,9 @@ const INTERRUPTED: u8 = 130;
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn,wgpu_hal=error,wgpu_core=error"))
+    // Where there is no screen, wgpu logs an error of OpenGL's on its way to the adapters.
+    const FILTER: &str = "warn,wgpu_hal=error,wgpu_hal::gles=off,wgpu_core=error";
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(FILTER))
         .format_timestamp(None)
         .format_target(false)
         .init();

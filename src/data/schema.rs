@@ -133,11 +133,38 @@ impl Schema {
                 notes.push(format!("table {}: no text stands often enough in training; all have id 0", table.name));
             }
         }
-        self.set_input();
+        self.input = self.fitted_input();
         notes
     }
 
-    fn set_input(&mut self) {
+    /// Whether a schema that was read back fits itself and a config's tasks.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn check(&self, tasks: &[TaskConfig]) -> Result<(), String> {
+        let has_table = |feature: &&Feature| match &feature.kind {
+            FeatureKind::Number(_) => true,
+            FeatureKind::Bucket { table } => {
+                self.tables.get(*table).is_some_and(|table| matches!(table.encoder, Encoder::Edges { .. }))
+            }
+            FeatureKind::Category { table, .. } | FeatureKind::Multi { table, .. } => {
+                self.tables.get(*table).is_some_and(|table| !matches!(table.encoder, Encoder::Edges { .. }))
+            }
+        };
+        if let Some(feature) = self.features.iter().find(|feature| !has_table(feature)) {
+            return Err(format!("feature {} names no table of its kind", feature.name));
+        }
+        if self.input != self.fitted_input() {
+            return Err("`input` is not what the features and tables give".into());
+        }
+        if self.tasks != tasks {
+            return Err("its tasks are not the config's".into());
+        }
+        labels::check(&self.tasks).map_err(|error| error.to_string())
+    }
+
+    /// Tables and fields by features and encoders.
+    fn fitted_input(&self) -> Input {
         let tables = self.tables.iter().map(|table| Table {
             name: table.name.clone(),
             rows: table.encoder.rows(),
@@ -151,7 +178,7 @@ impl Schema {
                 FeatureKind::Multi { table, pooling, .. } => bag(name, *table, *pooling),
             }
         });
-        self.input = Input { tables: tables.collect(), fields: fields.collect() };
+        Input { tables: tables.collect(), fields: fields.collect() }
     }
 }
 

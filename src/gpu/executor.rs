@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::adapter::Choice;
 use super::context::{Checks, Context};
-use super::pipeline::{Bound, Pipeline};
+use super::stages::{Buffers, Pipelines, Stages};
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
-use crate::kernels::{self, BatchWords, KERNELS, Place, Step, loss, weight_grad};
+use crate::kernels::{self, BatchWords, Place, Step, loss, weight_grad};
 use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
 use crate::plan::{Parameters, Plan};
 
@@ -18,12 +18,33 @@ const STEPS_IN_FLIGHT: usize = 4;
 /// Bytes of predictions that gather on the device before they are read.
 const PREDICTION_BYTES: usize = 64 << 20;
 
+/// An open device with its pipelines, which any number of executors share.
+#[derive(Clone)]
+pub struct Gpu {
+    context: Arc<Context>,
+    pipelines: Arc<Pipelines>,
+}
+
+impl Gpu {
+    /// Opens a device on an adapter and compiles every kernel.
+    ///
+    /// # Errors
+    /// Where the adapter gives no device with WebGPU's default limits, or its driver refuses a kernel.
+    pub fn open(choice: &Choice, checks: Checks) -> Result<Self, ExecutorError> {
+        let context = Context::open(choice, checks)?;
+        let pipelines = Arc::new(Pipelines::new(&context));
+        context.check()?;
+        Ok(Self { context: Arc::new(context), pipelines })
+    }
+}
+
+/// A plan with its parameters on a device.
 pub struct GpuExecutor {
-    context: Context,
+    context: Arc<Context>,
     plan: Arc<Plan>,
     /// Rows that the arenas hold, a multiple of a workgroup's.
     capacity: usize,
-    pipelines: Pipelines,
+    pipelines: Arc<Pipelines>,
     buffers: Buffers,
     stages: Stages,
     words: BatchWords,
@@ -31,81 +52,18 @@ pub struct GpuExecutor {
     weight_tiles: u32,
 }
 
-struct Pipelines {
-    embedding_forward: Pipeline,
-    embedding_adam: Pipeline,
-    embedding_sgd: Pipeline,
-    embedding_adam_others: Pipeline,
-    embedding_sgd_others: Pipeline,
-    level_forward: Pipeline,
-    level_input_grad: Pipeline,
-    loss_and_grad: Pipeline,
-    weight_grad: Pipeline,
-    adam: Pipeline,
-    sgd: Pipeline,
-}
-
-/// A level's ops in one direction.
-struct Program {
-    ops: wgpu::Buffer,
-    lists: wgpu::Buffer,
-}
-
-struct Buffers {
-    step: wgpu::Buffer,
-    batch: wgpu::Buffer,
-    dense: wgpu::Buffer,
-    dense_first: wgpu::Buffer,
-    dense_second: wgpu::Buffer,
-    tables: wgpu::Buffer,
-    table_first: wgpu::Buffer,
-    table_second: wgpu::Buffer,
-    touched: wgpu::Buffer,
-    values: wgpu::Buffer,
-    grads: wgpu::Buffer,
-    slots: wgpu::Buffer,
-    sums: wgpu::Buffer,
-    histogram: wgpu::Buffer,
-    broken: wgpu::Buffer,
-    columns: wgpu::Buffer,
-    fields: wgpu::Buffer,
-    tasks: wgpu::Buffer,
-    layers: wgpu::Buffer,
-    /// Levels, then the towers.
-    forward: Vec<Program>,
-    input_grad: Vec<Program>,
-}
-
-/// Pipelines with their buffers.
-struct Stages {
-    embedding_forward: Bound,
-    embedding_adam: Bound,
-    embedding_sgd: Bound,
-    embedding_adam_others: Bound,
-    embedding_sgd_others: Bound,
-    forward: Vec<Bound>,
-    input_grad: Vec<Bound>,
-    loss_and_grad: Bound,
-    weight_grad: Bound,
-    adam: Bound,
-    sgd: Bound,
-}
-
 impl GpuExecutor {
-    /// Opens a device on an adapter and puts a plan with its parameters there, for batches of up to `batch_size` rows.
+    /// Puts a plan with its parameters on a device, for batches of up to `batch_size` rows.
     ///
     /// # Errors
-    /// Where the adapter cannot hold it.
+    /// Where the device cannot hold it.
     pub fn new(
-        choice: &Choice,
-        checks: Checks,
+        gpu: &Gpu,
         plan: Arc<Plan>,
         parameters: &Parameters<f32>,
         batch_size: usize,
     ) -> Result<Self, ExecutorError> {
-        let context = Context::open(choice, checks)?;
-        let pipelines = Pipelines::new(&context);
-        context.check()?;
+        let Gpu { context, pipelines } = gpu.clone();
         let capacity = batch_size.max(1).next_multiple_of(pipelines.group_rows() as usize);
         let (layers, weight_tiles) = weight_grad::layers(Place { plan: &plan, capacity });
         let buffers = Buffers::new(&context, &plan, capacity, pipelines.group_rows(), parameters, &layers)?;
@@ -283,113 +241,5 @@ impl Executor for GpuExecutor {
         queue.write_buffer(&self.buffers.dense, 0, bytemuck::cast_slice(&parameters.dense));
         queue.write_buffer(&self.buffers.tables, 0, bytemuck::cast_slice(&parameters.embedding));
         self.context.check()
-    }
-}
-
-impl Pipelines {
-    fn new(context: &Context) -> Self {
-        let new = |entry: &str| {
-            let kernel = KERNELS.into_iter().find(|k| k.entry == entry);
-            Pipeline::new(context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")))
-        };
-        Self {
-            embedding_forward: new("embedding_forward"),
-            embedding_adam: new("embedding_adam"),
-            embedding_sgd: new("embedding_sgd"),
-            embedding_adam_others: new("embedding_adam_others"),
-            embedding_sgd_others: new("embedding_sgd_others"),
-            level_forward: new("level_forward"),
-            level_input_grad: new("level_input_grad"),
-            loss_and_grad: new("loss_and_grad"),
-            weight_grad: new("weight_grad"),
-            adam: new("adam"),
-            sgd: new("sgd"),
-        }
-    }
-
-    /// Rows that a workgroup of a level owns.
-    fn group_rows(&self) -> u32 {
-        self.level_forward.reflection.overrides["group_rows"]
-    }
-}
-
-impl Buffers {
-    fn new(
-        context: &Context,
-        plan: &Plan,
-        capacity: usize,
-        group_rows: u32,
-        parameters: &Parameters<f32>,
-        layers: &[weight_grad::Layer],
-    ) -> Result<Self, ExecutorError> {
-        let place = Place { plan, capacity };
-        let (tasks, dense, tables) = (plan.tasks.len(), plan.dense.len * 4, plan.embedding.len * 4);
-        let arena = plan.arena_stride() * capacity * 4;
-        let program = |p: kernels::level::Program| -> Result<Program, ExecutorError> {
-            Ok(Program { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)? })
-        };
-        let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        Ok(Self {
-            step: context.buffer("step", size_of::<Step>() as u64, uniform)?,
-            batch: context.storage("a batch", 16)?,
-            dense: context.upload("the dense parameters", &parameters.dense)?,
-            dense_first: context.storage("the dense parameters' first moments", dense)?,
-            dense_second: context.storage("the dense parameters' second moments", dense)?,
-            tables: context.upload("the embedding tables", &parameters.embedding)?,
-            table_first: context.storage("the embedding tables' first moments", tables)?,
-            table_second: context.storage("the embedding tables' second moments", tables)?,
-            touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
-            values: context.storage("the activations", arena)?,
-            grads: context.storage("the gradients of activations", arena)?,
-            slots: context.storage("the slots of weight gradients", dense * weight_grad::slots(capacity))?,
-            sums: context.storage("the sums of losses", tasks * loss::SUMS * 4)?,
-            histogram: context.storage("the histograms of scores", tasks * loss::COUNTS * 4)?,
-            broken: context.storage("the marks of broken steps", tasks * 4)?,
-            columns: context.upload("columns", &kernels::embedding::columns(place))?,
-            fields: context.upload("fields", &kernels::embedding::fields(place))?,
-            tasks: context.upload("tasks", &loss::tasks(place))?,
-            layers: context.upload("layers", layers)?,
-            forward: plan
-                .blocks()
-                .map(|level| program(kernels::level::forward(level, place, group_rows)))
-                .collect::<Result<_, _>>()?,
-            input_grad: plan
-                .blocks()
-                .map(|level| program(kernels::level::input_grad(level, place, group_rows)))
-                .collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-impl Stages {
-    fn new(context: &Context, p: &Pipelines, b: &Buffers) -> Self {
-        let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
-        let arenas = [("values", &b.values), ("grads", &b.grads)];
-        let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
-        let tables =
-            [("tables", &b.tables), ("first", &b.table_first), ("second", &b.table_second), ("touched", &b.touched)];
-        let inputs = [("fields", &b.fields), ("columns", &b.columns)];
-        let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
-        let bind =
-            |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
-        let level = |pipeline: &Pipeline, programs: &[Program]| {
-            let bound = |program: &Program| {
-                bind(pipeline, &[&arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]])
-            };
-            programs.iter().map(bound).collect()
-        };
-        Self {
-            embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
-            embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
-            embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
-            forward: level(&p.level_forward, &b.forward),
-            input_grad: level(&p.level_input_grad, &b.input_grad),
-            loss_and_grad: bind(&p.loss_and_grad, &[&step, &arenas, &loss]),
-            weight_grad: bind(&p.weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
-            adam: bind(&p.adam, &[&step, &dense]),
-            sgd: bind(&p.sgd, &[&step, &dense]),
-        }
     }
 }

@@ -4,8 +4,9 @@ mod adapter;
 mod context;
 mod executor;
 mod pipeline;
+mod stages;
 
 pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, find};
 pub use context::Checks;
-pub use executor::GpuExecutor;
+pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect};

@@ -95,7 +95,9 @@ impl Golden {
         let (values, off) = (relative_to_largest(expected, 2e-5), relative_to_largest(gradients, 2e-5));
         let reach = 2.0 * self.adam.learning_rate * self.steps as f64;
         let share = |g: f64| if g == 0.0 { 0.0 } else { (off / g.abs()).min(1.0) };
-        assert_within(&format!("{what} {parameter} after Adam"), actual, expected, |i| values + reach * share(gradients[i]));
+        assert_within(&format!("{what} {parameter} after Adam"), actual, expected, |i| {
+            values + reach * share(gradients[i])
+        });
     }
 
     /// Names of the tensors that start with `prefix`, without it.
