@@ -153,11 +153,3 @@ fn row_gradient(segment: u32, component: u32) -> vec4f {
     }
     return sum;
 }
-
-fn is_broken() -> bool {
-    var found = false;
-    for (var t = 0u; t < step.tasks; t++) {
-        found = found || broken[t] != 0u;
-    }
-    return found;
-}

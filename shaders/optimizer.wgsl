@@ -37,11 +37,3 @@ fn gradient(i: u32) -> vec4f {
     }
     return g;
 }
-
-fn is_broken() -> bool {
-    var found = false;
-    for (var t = 0u; t < step.tasks; t++) {
-        found = found || broken[t] != 0u;
-    }
-    return found;
-}

@@ -1,4 +1,4 @@
-// Optimizer updates of four parameters, as optim.rs defines them.
+// Optimizer updates of four parameters, as optim.rs defines them. For shaders that bind `step` and `broken`.
 
 struct Updated {
     parameter: vec4f,
@@ -17,4 +17,13 @@ fn adam_update(p: vec4f, m: vec4f, v: vec4f, g: vec4f, rate: f32, root: f32, bet
 fn sgd_update(p: vec4f, m: vec4f, g: vec4f, rate: f32, momentum: f32) -> Updated {
     let first = momentum * m + g;
     return Updated(p - rate * first, first, vec4f(0.0));
+}
+
+/// Whether some task's loss was not finite: from that step on nothing changes any more.
+fn is_broken() -> bool {
+    var found = false;
+    for (var t = 0u; t < step.tasks; t++) {
+        found = found || broken[t] != 0u;
+    }
+    return found;
 }

@@ -74,11 +74,12 @@ impl CompareArgs {
         for (path, config) in configs {
             let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
             let mut compared = Compared { config: name.clone(), runs: Vec::new() };
+            let which = || path.display().to_string();
             for seed in config.seed..config.seed + self.seeds {
-                let prepared = prepare(Config { seed, ..config.clone() }, &self.data_dir.folder(path))
-                    .with_context(|| path.display().to_string())?;
+                let data_dir = self.data_dir.folder(path);
+                let prepared = prepare(Config { seed, ..config.clone() }, &data_dir).with_context(which)?;
                 let parameters = prepared.parameters(None)?;
-                let fitted = fit(&prepared, &device, &parameters, &stop, &mut |_| Ok(()))?;
+                let fitted = fit(&prepared, &device, &parameters, &stop, &mut |_| Ok(())).with_context(which)?;
                 let Some(fitted) = fitted else { return Ok(ExitCode::from(INTERRUPTED)) };
                 let line = table::evaluation_line(&fitted.evaluation);
                 eprintln!("{name} seed {seed}, epoch {}: {} {line}", fitted.epoch, fitted.split);

@@ -38,8 +38,8 @@ pub enum ConfigError {
     Override(String),
     #[error("--set {key}: {reason}")]
     OverridePath { key: String, reason: String },
-    #[error("{key} = {value}: {must}")]
-    Value { key: &'static str, value: String, must: String },
+    #[error("{path}: {key} = {value}: {must}")]
+    Value { path: PathBuf, key: &'static str, value: String, must: &'static str },
 }
 
 /// `key.path=value` of `--set`. A part of the path that is a number counts in a list: `task.0.weight=2`.
@@ -83,27 +83,24 @@ impl Config {
             }
             config = table.try_into().map_err(wrong)?;
         }
-        config.check()?;
+        config.check().map_err(|(key, value, must)| ConfigError::Value { path: path.into(), key, value, must })?;
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// A value that cannot be, as its key, itself and what it must be.
+    fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
         let positive = |key, value: usize| match value {
-            0 => Err(ConfigError::Value { key, value: "0".into(), must: "must be at least 1".into() }),
+            0 => Err((key, "0".into(), "must be at least 1")),
             _ => Ok(()),
         };
         positive("train.epochs", self.train.epochs)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
-        self.train.optimizer.check().map_err(|(key, value, must)| ConfigError::Value {
-            key,
-            value: value.to_string(),
-            must: must.into(),
-        })?;
+        self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);
-                return Err(ConfigError::Value { key: "task.weight", value, must: "must be 0 or more".into() });
+                return Err(("task.weight", value, "must be 0 or more"));
             }
         }
         Ok(())

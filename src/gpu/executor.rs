@@ -8,8 +8,8 @@ use super::context::{Checks, Context};
 use super::stages::{Buffers, Pipelines, Stages};
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
-use crate::kernels::{self, BatchWords, Place, Step, loss, weight_grad};
-use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
+use crate::kernels::{self, BatchWords, Place, Step, StepOp, loss, weight_grad};
+use crate::optim::{Optimizer, Rule};
 use crate::plan::{Parameters, Plan};
 
 /// Steps that may wait on the device.
@@ -100,32 +100,41 @@ impl GpuExecutor {
         Place { plan: &self.plan, capacity: self.capacity }
     }
 
-    fn encode_forward(&self, pass: &mut wgpu::ComputePass, rows: usize) {
-        let group = self.pipelines.embedding_forward.group();
-        self.stages.embedding_forward.dispatch(pass, kernels::embedding::forward_workgroups(self.place(), rows, group));
-        for level in &self.stages.forward {
-            level.dispatch(pass, kernels::level::workgroups(rows, self.pipelines.group_rows()));
+    /// Records ops one after another.
+    fn encode(&self, pass: &mut wgpu::ComputePass, ops: impl Iterator<Item = StepOp>, batch: &Batch, rule: &Rule) {
+        for op in ops {
+            self.dispatch(pass, op, batch, rule);
         }
     }
 
-    fn encode_backward(&self, pass: &mut wgpu::ComputePass, batch: &Batch, rule: &Rule) {
+    fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
-        s.loss_and_grad.dispatch(pass, loss::workgroups(place));
-        for level in s.input_grad.iter().rev() {
-            level.dispatch(pass, kernels::level::workgroups(batch.rows, p.group_rows()));
-        }
-        s.weight_grad.dispatch(pass, weight_grad::workgroups(self.weight_tiles, self.capacity, p.weight_grad.group()));
-        let (dense, embedding, others) = match rule.optimizer {
-            Optimizer::Adam(_) => (&s.adam, &s.embedding_adam, Some(&s.embedding_adam_others)),
-            Optimizer::Sgd(sgd) if sgd.momentum == 0.0 => (&s.sgd, &s.embedding_sgd, None),
-            Optimizer::Sgd(_) => (&s.sgd, &s.embedding_sgd, Some(&s.embedding_sgd_others)),
+        let is_adam = matches!(rule.optimizer, Optimizer::Adam(_));
+        let level_groups = kernels::level::workgroups(batch.rows, p.group_rows());
+        let (bound, workgroups) = match op {
+            StepOp::EmbeddingForward => (
+                &s.embedding_forward,
+                kernels::embedding::forward_workgroups(place, batch.rows, p.embedding_forward.group()),
+            ),
+            StepOp::LevelForward(l) => (&s.forward[l], level_groups),
+            StepOp::LossAndGrad => (&s.loss_and_grad, loss::workgroups(place)),
+            StepOp::LevelInputGrad(l) => (&s.input_grad[l], level_groups),
+            StepOp::WeightGrad => {
+                (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.capacity, p.weight_grad.group()))
+            }
+            StepOp::Optimizer => {
+                (if is_adam { &s.adam } else { &s.sgd }, kernels::optimizer::workgroups(place, p.adam.group()))
+            }
+            StepOp::EmbeddingUpdate => (
+                if is_adam { &s.embedding_adam } else { &s.embedding_sgd },
+                kernels::embedding::update_workgroups(place, batch.segments.rows.len(), p.embedding_adam.group()),
+            ),
+            StepOp::EmbeddingOthers => (
+                if is_adam { &s.embedding_adam_others } else { &s.embedding_sgd_others },
+                kernels::embedding::others_workgroups(place, p.embedding_adam_others.group()),
+            ),
         };
-        dense.dispatch(pass, kernels::optimizer::workgroups(place, p.adam.group()));
-        let segments = batch.segments.rows.len();
-        embedding.dispatch(pass, kernels::embedding::update_workgroups(place, segments, p.embedding_adam.group()));
-        if let Some(others) = others.filter(|_| rule.embedding == EmbeddingUpdate::All) {
-            others.dispatch(pass, kernels::embedding::others_workgroups(place, p.embedding_adam_others.group()));
-        }
+        bound.dispatch(pass, workgroups);
     }
 
     /// Runs `encode` in one compute pass of one submission.
@@ -179,10 +188,8 @@ impl GpuExecutor {
 impl Executor for GpuExecutor {
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
-        let encode = |pass: &mut wgpu::ComputePass| {
-            self.encode_forward(pass, batch.rows);
-            self.encode_backward(pass, batch, rule);
-        };
+        let ops = kernels::train_ops(&self.plan, rule);
+        let encode = |pass: &mut wgpu::ComputePass| self.encode(pass, ops, batch, rule);
         let submission = self.submit("train step", encode, |_| {});
         self.bound_flight(submission)
     }
@@ -219,7 +226,7 @@ impl Executor for GpuExecutor {
             self.upload(&batch, |_| {})?;
             let submission = self.submit(
                 "predict",
-                |pass| self.encode_forward(pass, batch.rows),
+                |pass| self.encode(pass, kernels::forward_ops(&self.plan), &batch, &Rule::default()),
                 |encoder| self.copy_logits(encoder, &gathered, most, row, batch.rows),
             );
             self.bound_flight(submission)?;

@@ -6,10 +6,12 @@
 pub mod embedding;
 pub mod level;
 pub mod loss;
+mod ops;
 pub mod optimizer;
 mod step;
 pub mod weight_grad;
 
+pub use ops::{Cost, StepOp, forward_ops, train_ops};
 pub use step::{BatchWords, Step};
 
 /// A shader file with the library files it needs behind it, which keeps its line numbers.

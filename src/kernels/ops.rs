@@ -1,0 +1,146 @@
+//! The table of ops: what a step dispatches, in order, and what each dispatch costs.
+
+use std::fmt;
+
+use super::{Place, weight_grad};
+use crate::data::Batch;
+use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
+use crate::plan::{Gate, Level, Linear, Plan, TensorId};
+
+/// One dispatch of a step. Levels are counted through to the towers, which are the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepOp {
+    EmbeddingForward,
+    LevelForward(usize),
+    LossAndGrad,
+    LevelInputGrad(usize),
+    WeightGrad,
+    Optimizer,
+    /// The table rows of the batch.
+    EmbeddingUpdate,
+    /// The other table rows.
+    EmbeddingOthers,
+}
+
+/// What predictions take.
+pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
+    let levels = (0..plan.blocks().count()).map(StepOp::LevelForward);
+    std::iter::once(StepOp::EmbeddingForward).chain(levels)
+}
+
+/// What a step of training takes.
+pub fn train_ops(plan: &Plan, rule: &Rule) -> impl Iterator<Item = StepOp> + use<> {
+    let still = matches!(rule.optimizer, Optimizer::Sgd(sgd) if sgd.momentum == 0.0);
+    let others = rule.embedding == EmbeddingUpdate::All && !still;
+    let backward = (0..plan.blocks().count()).rev().map(StepOp::LevelInputGrad);
+    forward_ops(plan)
+        .chain(std::iter::once(StepOp::LossAndGrad))
+        .chain(backward)
+        .chain([StepOp::WeightGrad, StepOp::Optimizer, StepOp::EmbeddingUpdate])
+        .chain(others.then_some(StepOp::EmbeddingOthers))
+}
+
+impl fmt::Display for StepOp {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::EmbeddingForward => write!(f, "embedding forward"),
+            Self::LevelForward(l) => write!(f, "level {l} forward"),
+            Self::LossAndGrad => write!(f, "loss and gradient"),
+            Self::LevelInputGrad(l) => write!(f, "level {l} input gradient"),
+            Self::WeightGrad => write!(f, "weight gradients"),
+            Self::Optimizer => write!(f, "optimizer"),
+            Self::EmbeddingUpdate => write!(f, "embedding update"),
+            Self::EmbeddingOthers => write!(f, "embedding update of other rows"),
+        }
+    }
+}
+
+/// Work of one dispatch. Bytes are what must move at the least: each tensor, parameter or batch section that the
+/// dispatch needs, once read and once written.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    pub flops: f64,
+    pub bytes: f64,
+}
+
+/// Floating-point operations of an Adam update of one parameter, roots and divisions counted as one each.
+const ADAM_FLOPS: f64 = 12.0;
+
+impl StepOp {
+    pub fn cost(self, place: Place, batch: &Batch) -> Cost {
+        let plan = place.plan;
+        let rows = batch.rows as f64;
+        let level = |l: usize| plan.blocks().nth(l).map_or_else(Cost::default, |level| level_cost(plan, level, rows));
+        match self {
+            Self::EmbeddingForward => {
+                let width = plan.input.width() as f64;
+                let gathered: f64 = gathered_floats(plan, batch);
+                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.ids.len() as f64) }
+            }
+            Self::LevelForward(l) => level(l),
+            // The same products the other way round.
+            Self::LevelInputGrad(l) => level(l),
+            Self::LossAndGrad => {
+                let elements = rows * plan.tasks.len() as f64;
+                Cost { flops: 10.0 * elements, bytes: 16.0 * elements }
+            }
+            Self::WeightGrad => weight_grad_cost(place, rows),
+            Self::Optimizer => {
+                let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
+                Cost { flops: n * (ADAM_FLOPS + slots), bytes: 4.0 * n * (6.0 + slots) }
+            }
+            Self::EmbeddingUpdate => {
+                let (gathered, touched) = (gathered_floats(plan, batch), touched_floats(plan, batch));
+                Cost { flops: gathered + ADAM_FLOPS * touched, bytes: 4.0 * (gathered + 6.0 * touched) }
+            }
+            Self::EmbeddingOthers => {
+                let n = plan.embedding.len as f64 - touched_floats(plan, batch);
+                Cost { flops: ADAM_FLOPS * n, bytes: 4.0 * 6.0 * n }
+            }
+        }
+    }
+}
+
+/// Floats of the vectors that all bags hold.
+fn gathered_floats(plan: &Plan, batch: &Batch) -> f64 {
+    let bags = |f: usize| (batch.bag_starts[(f + 1) * batch.rows] - batch.bag_starts[f * batch.rows]) as usize;
+    let fields = plan.input.bag_fields();
+    fields.iter().enumerate().map(|(f, &(_, table, _))| bags(f) * plan.input.tables[table].dim).sum::<usize>() as f64
+}
+
+fn touched_floats(plan: &Plan, batch: &Batch) -> f64 {
+    let dims = batch.segments.tables.iter().map(|&t| plan.input.tables[t as usize].dim);
+    dims.sum::<usize>() as f64
+}
+
+/// Products, mixes, and the tensors and weights that they go over.
+fn level_cost(plan: &Plan, level: &Level, rows: f64) -> Cost {
+    let width = |id: TensorId| plan.tensor(id).width as f64;
+    let mix = |gate: &Gate| 2.0 * gate.sees.len() as f64 * width(gate.output);
+    let flops = linears(level).map(|l| products(plan, l)).sum::<f64>() + level.gates.iter().map(mix).sum::<f64>();
+    let inputs = level.inputs().into_iter().map(width).sum::<f64>();
+    // A hidden tensor is written, and read by the layer behind it; a mix reads its experts.
+    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>();
+    let mixes = level.gates.iter().map(|g| width(g.output)).sum::<f64>();
+    let weights = linears(level).map(|l| width(l.input) * width(l.output)).sum::<f64>();
+    Cost { flops: rows * flops, bytes: 4.0 * (rows * (inputs + hidden + mixes) + weights) }
+}
+
+fn weight_grad_cost(place: Place, rows: f64) -> Cost {
+    let plan = place.plan;
+    let width = |id: TensorId| plan.tensor(id).width as f64;
+    let all = || plan.blocks().flat_map(linears);
+    let flops = all().map(|l| products(plan, l) + width(l.output)).sum::<f64>();
+    let tensors = all().map(|l| width(l.input) + width(l.output)).sum::<f64>();
+    let slots = plan.dense.len as f64 * weight_grad::slots(place.capacity) as f64;
+    Cost { flops: rows * flops, bytes: 4.0 * (rows * tensors + slots) }
+}
+
+fn linears(level: &Level) -> impl Iterator<Item = &Linear> {
+    level.mlps().flat_map(|mlp| &mlp.layers)
+}
+
+/// Multiplications and additions of a layer for one row.
+fn products(plan: &Plan, layer: &Linear) -> f64 {
+    2.0 * (plan.tensor(layer.input).width * plan.tensor(layer.output).width) as f64
+}

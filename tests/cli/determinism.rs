@@ -1,0 +1,43 @@
+//! The same seed gives the same bytes on one device.
+
+use crate::harness::{Done, Place};
+use crate::test_adapters::test_adapters;
+
+/// The checkpoints and metrics of a run that `command`'s arguments and environment make.
+fn checkpoints(place: &Place, out: &str, args: &[&str], env: &[(&str, &str)]) -> [Vec<u8>; 2] {
+    let mut command = place.command(&[&["train", "run.toml", "--out", out], args].concat());
+    command.envs(env.iter().copied());
+    Done::of(command).succeeds();
+    ["best", "last"].map(|name| place.bytes(&format!("{out}/{name}.safetensors")))
+}
+
+#[test]
+fn two_runs_on_the_cpu_give_the_same_checkpoints_with_any_number_of_threads() {
+    let place = Place::new();
+    let cpu = ["--device", "cpu"];
+    let first = checkpoints(&place, "first", &cpu, &[]);
+    for threads in ["1", "2"] {
+        let again = checkpoints(&place, threads, &cpu, &[("RAYON_NUM_THREADS", threads)]);
+        assert!(first == again, "checkpoints differ with {threads} threads");
+    }
+}
+
+#[test]
+fn another_seed_gives_other_checkpoints() {
+    let place = Place::new();
+    let first = checkpoints(&place, "first", &["--device", "cpu"], &[]);
+    let other = checkpoints(&place, "other", &["--device", "cpu", "--seed", "4"], &[]);
+    assert!(first[0] != other[0] && first[1] != other[1]);
+    assert!(place.read("other/config.toml").starts_with("seed = 4\n"));
+}
+
+#[test]
+fn two_runs_on_one_adapter_give_the_same_checkpoints() {
+    for choice in test_adapters() {
+        let index = choice.summary.index.to_string();
+        let place = Place::new();
+        let args = ["--device", &index];
+        let [first, second] = ["first", "second"].map(|out| checkpoints(&place, out, &args, &[]));
+        assert!(first == second, "checkpoints differ on {}", choice.summary);
+    }
+}

@@ -1,0 +1,16 @@
+//! The program as a user runs it: arguments and files in; exit status, stdout, stderr and files out.
+//!
+//! Not tested here: that models learn well (`tests/real_data.rs`), dialects and encoders (`tests/data.rs`), kernels
+//! (`tests/gpu.rs`), and the progress bar of a terminal.
+
+mod bad_config;
+mod bad_data;
+mod bad_files;
+mod determinism;
+mod harness;
+mod interrupt;
+mod predict;
+mod run_folder;
+mod surface;
+#[path = "../support/gpu.rs"]
+mod test_adapters;
