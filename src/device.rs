@@ -52,6 +52,11 @@ impl Device {
         Ok(Self { gpu: Some(gpu), name: choice.summary.to_string(), reason: reason.into() })
     }
 
+    /// The adapter's device; `None` for `cpu`.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.gpu.as_ref()
+    }
+
     /// Puts a plan on the device, for batches of up to `batch_size` rows.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plan;
+pub mod profile;
 pub mod reference;
 pub mod run;
 pub mod seed;

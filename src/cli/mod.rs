@@ -4,6 +4,7 @@ mod adapters;
 mod compare;
 mod eval;
 mod predict;
+mod profile;
 mod synth;
 mod table;
 mod train;
@@ -29,6 +30,7 @@ enum Command {
     Eval(eval::EvalArgs),
     Predict(predict::PredictArgs),
     Compare(compare::CompareArgs),
+    Profile(profile::ProfileArgs),
     Adapters(adapters::AdaptersArgs),
     Synth(synth::SynthArgs),
 }
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => args.run(),
         Command::Predict(args) => args.run(),
         Command::Compare(args) => args.run(),
+        Command::Profile(args) => args.run(),
         Command::Adapters(args) => args.run(),
         Command::Synth(args) => args.run(),
     };

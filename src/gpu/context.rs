@@ -52,6 +52,7 @@ impl Context {
         limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("polygate"),
+            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
@@ -74,6 +75,11 @@ impl Context {
             }
         });
         Ok(Self { device, queue, checks, max_binding: limits.max_storage_buffer_binding_size, trouble })
+    }
+
+    /// Whether passes can be timed by the GPU.
+    pub fn has_timestamps(&self) -> bool {
+        self.device.features().contains(wgpu::Features::TIMESTAMP_QUERY)
     }
 
     /// # Errors

@@ -21,7 +21,7 @@ const PREDICTION_BYTES: usize = 64 << 20;
 /// An open device with its pipelines, which any number of executors share.
 #[derive(Clone)]
 pub struct Gpu {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     pipelines: Arc<Pipelines>,
 }
 
@@ -40,8 +40,8 @@ impl Gpu {
 
 /// A plan with its parameters on a device.
 pub struct GpuExecutor {
-    context: Arc<Context>,
-    plan: Arc<Plan>,
+    pub(super) context: Arc<Context>,
+    pub(super) plan: Arc<Plan>,
     /// Rows that the arenas hold, a multiple of a workgroup's.
     capacity: usize,
     pipelines: Arc<Pipelines>,
@@ -74,7 +74,7 @@ impl GpuExecutor {
     }
 
     /// Uploads a batch and returns its step's numbers.
-    fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<Step, ExecutorError> {
+    pub(super) fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<Step, ExecutorError> {
         assert!(batch.rows <= self.capacity, "a batch of {} rows exceeds the capacity {}", batch.rows, self.capacity);
         let mut step = Step {
             slots: weight_grad::slots(self.capacity) as u32,
@@ -96,7 +96,7 @@ impl GpuExecutor {
         Ok(step)
     }
 
-    fn place(&self) -> Place<'_> {
+    pub(super) fn place(&self) -> Place<'_> {
         Place { plan: &self.plan, capacity: self.capacity }
     }
 
@@ -107,7 +107,7 @@ impl GpuExecutor {
         }
     }
 
-    fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
+    pub(super) fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
         let is_adam = matches!(rule.optimizer, Optimizer::Adam(_));
         let level_groups = kernels::level::workgroups(batch.rows, p.group_rows());

@@ -5,8 +5,10 @@ mod context;
 mod executor;
 mod pipeline;
 mod stages;
+mod timing;
 
 pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, find};
 pub use context::Checks;
 pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect};
+pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch, write_trace};

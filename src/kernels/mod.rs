@@ -8,6 +8,7 @@ pub mod level;
 pub mod loss;
 mod ops;
 pub mod optimizer;
+pub mod roof;
 mod step;
 pub mod weight_grad;
 
@@ -40,8 +41,10 @@ const WEIGHT_GRAD: Source =
 const OPTIMIZER: Source =
     Source { name: "optimizer", parts: &[include_str!("../../shaders/optimizer.wgsl"), STEP, UPDATE] };
 
+const ROOF: Source = Source { name: "roof", parts: &[include_str!("../../shaders/roof.wgsl")] };
+
 /// Every shader file.
-pub const SOURCES: [Source; 5] = [EMBEDDING, LEVEL, LOSS, WEIGHT_GRAD, OPTIMIZER];
+pub const SOURCES: [Source; 6] = [EMBEDDING, LEVEL, LOSS, WEIGHT_GRAD, OPTIMIZER, ROOF];
 
 /// A kernel: an entry point and the file it is in.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +54,7 @@ pub struct Kernel {
 }
 
 /// The table of kernels. Tests and executors find them here.
-pub const KERNELS: [Kernel; 11] = [
+pub const KERNELS: [Kernel; 13] = [
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
     Kernel { source: EMBEDDING, entry: "embedding_adam" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
@@ -63,6 +66,8 @@ pub const KERNELS: [Kernel; 11] = [
     Kernel { source: WEIGHT_GRAD, entry: "weight_grad" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "sgd" },
+    Kernel { source: ROOF, entry: "roof_copy" },
+    Kernel { source: ROOF, entry: "roof_multiply_add" },
 ];
 
 /// Workgroups along x and y.

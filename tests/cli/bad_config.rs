@@ -11,8 +11,12 @@ fn refused(set: &[&str], texts: &[&str]) {
 #[test]
 fn an_unknown_key_is_told_with_its_file_and_line_and_the_nearest_valid_one() {
     let place = Place::new();
+    place.edit("run.toml", "batch_size", "batchsize");
+    place.refuses_to_train(&[], &["run.toml", "line 39", "`batchsize`", "did you mean `batch_size`?"]);
+    place.edit("run.toml", "batchsize", "batch_size");
+    // Within what `family` and `kind` decide, the section is shown in place of the line.
     place.edit("run.toml", "expert_units", "expert_unit");
-    place.refuses_to_train(&[], &["run.toml", "line 36", "`expert_unit`", "did you mean `expert_units`?"]);
+    place.refuses_to_train(&[], &["run.toml", "[model]", "`expert_unit`", "did you mean `expert_units`?"]);
 }
 
 #[test]

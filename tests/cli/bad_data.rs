@@ -91,7 +91,8 @@ fn with_items() -> Place {
     let place = Place::new();
     let items: String = (0..8).map(|i| format!("i{i},{}\n", i * 3)).collect();
     place.write("items.csv", format!("item,price\n{items}"));
-    let join = "[[data.join]]\nfile = \"items.csv\"\non = \"item\"\n\n[[feature]]\nname = \"price\"\nkind = \"numeric\"\n";
+    let join =
+        "[[data.join]]\nfile = \"items.csv\"\non = \"item\"\n\n[[feature]]\nname = \"price\"\nkind = \"numeric\"\n";
     place.edit("run.toml", "[[feature]]\nname = \"age\"", &format!("{join}\n[[feature]]\nname = \"age\""));
     place
 }
@@ -137,7 +138,8 @@ fn a_task_without_positives_trains_with_a_warning_and_its_auc_is_undefined() {
 #[test]
 fn a_loss_that_is_not_finite_stops_training_and_leaves_nothing() {
     let rate = "train.optimizer.learning_rate=1e38";
-    let texts = ["task \"click\"", "step 2", "epoch 1", "the first parameter that is not finite is embedding.user.weight"];
+    let texts =
+        ["task \"click\"", "step 2", "epoch 1", "the first parameter that is not finite is embedding.user.weight"];
     Place::new().refuses_to_train(&["--set", rate], &texts);
 }
 
@@ -146,7 +148,8 @@ fn a_loss_that_is_not_finite_leaves_the_last_good_checkpoint() {
     let place = Place::new();
     // One step an epoch, each far beyond the minimum.
     let set = ["--set", "train.batch_size=1000", "--set", "train.epochs=50", "--set"];
-    let done = place.train(&[&set[..], &["train.optimizer={ kind = \"sgd\", learning_rate = 50.0 }", "--out", "run"]].concat());
+    let done = place
+        .train(&[&set[..], &["train.optimizer={ kind = \"sgd\", learning_rate = 50.0 }", "--out", "run"]].concat());
     assert_eq!(done.status, Some(1), "{done:#?}");
     let events: Vec<serde_json::Value> =
         place.read("run/metrics.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect();

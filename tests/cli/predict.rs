@@ -35,7 +35,13 @@ fn auc(scored: &[(f64, f64)]) -> f64 {
     let (mut won, mut all) = (0.0, 0.0);
     for (positive, negative) in pairs {
         all += 1.0;
-        won += if positive > negative { 1.0 } else if positive == negative { 0.5 } else { 0.0 };
+        won += if positive > negative {
+            1.0
+        } else if positive == negative {
+            0.5
+        } else {
+            0.0
+        };
     }
     won / all
 }
@@ -62,7 +68,8 @@ fn predictions_give_the_figures_that_eval_reports_by_a_count_of_pairs() {
     let place = Place::trained(&[]);
     place.run(&["eval", "run", "--data", "test.csv", "--device", "cpu", "--json", "e.json"]).succeeds();
     place.run(&["predict", "run", "--data", "test.csv", "--device", "cpu", "--out", "p.csv"]).succeeds();
-    let (evaluation, raw, predicted) = (place.json("e.json"), Csv::read(&place, "test.csv"), Csv::read(&place, "p.csv"));
+    let (evaluation, raw, predicted) =
+        (place.json("e.json"), Csv::read(&place, "test.csv"), Csv::read(&place, "p.csv"));
     assert_eq!(predicted.header, ["click", "buy", "watch"]);
 
     let clicked = raw.numbers("click");
@@ -88,7 +95,8 @@ fn gauc_is_the_mean_of_the_users_own_aucs() {
     let place = Place::trained(&[]);
     place.run(&["eval", "run", "--data", "test.csv", "--device", "cpu", "--json", "e.json"]).succeeds();
     place.run(&["predict", "run", "--data", "test.csv", "--device", "cpu", "--out", "p.csv"]).succeeds();
-    let (evaluation, raw, predicted) = (place.json("e.json"), Csv::read(&place, "test.csv"), Csv::read(&place, "p.csv"));
+    let (evaluation, raw, predicted) =
+        (place.json("e.json"), Csv::read(&place, "test.csv"), Csv::read(&place, "p.csv"));
     let mut users: HashMap<&str, Vec<(f64, f64)>> = HashMap::new();
     for ((user, score), label) in raw.columns["user"].iter().zip(predicted.numbers("click")).zip(raw.numbers("click")) {
         users.entry(user).or_default().push((score, label));
@@ -110,8 +118,7 @@ fn predict_needs_no_labels_and_puts_kept_columns_first() {
     let keep = ["kept.csv", "--data", "unlabelled.csv", "--keep", "item,user"];
     let done = place.run(&[&predict[..], &keep].concat()).succeeds();
     assert_eq!(done.stdout, "120 rows: kept.csv\n");
-    let (raw, kept, plain) =
-        (Csv::read(&place, "test.csv"), Csv::read(&place, "kept.csv"), Csv::read(&place, "p.csv"));
+    let (raw, kept, plain) = (Csv::read(&place, "test.csv"), Csv::read(&place, "kept.csv"), Csv::read(&place, "p.csv"));
     assert_eq!(kept.header, ["item", "user", "click", "buy", "watch"]);
     for name in ["item", "user"] {
         assert_eq!(kept.columns[name], raw.columns[name]);
@@ -125,7 +132,8 @@ fn predict_needs_no_labels_and_puts_kept_columns_first() {
 fn several_files_are_predicted_one_after_another_and_unknown_ids_have_a_prediction() {
     let place = Place::trained(&[]);
     place.write("more.csv", rows(3, 10).replace("\nu", "\nnew"));
-    let args = ["predict", "run", "--data", "more.csv", "test.csv", "--device", "cpu", "--keep", "user", "--out", "p.csv"];
+    let args =
+        ["predict", "run", "--data", "more.csv", "test.csv", "--device", "cpu", "--keep", "user", "--out", "p.csv"];
     place.run(&args).succeeds();
     let predicted = Csv::read(&place, "p.csv");
     assert_eq!(predicted.columns["user"].len(), 130);

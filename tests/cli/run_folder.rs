@@ -14,7 +14,7 @@ fn metrics_are_one_json_object_a_line_for_steps_epochs_and_the_end() {
     let place = Place::trained(&["--set", "train.log_every=3"]);
     let events = events(&place);
     let kinds: Vec<&str> = events.iter().map(|event| event["event"].as_str().unwrap()).collect();
-    let expected = "steps steps epoch steps steps steps epoch steps steps epoch end";
+    let expected = "steps steps epoch steps steps epoch steps steps epoch end";
     let steps: Vec<u64> = events.iter().filter_map(|event| event["step"].as_u64()).collect();
     assert_eq!((kinds.join(" ").as_str(), steps), (expected, vec![3, 4, 4, 6, 8, 8, 9, 12, 12]));
     for event in &events {

@@ -40,15 +40,25 @@ fn results_go_to_stdout_and_progress_to_stderr_without_a_terminals_control_codes
     }
     // Device, sizes, and a line an epoch.
     assert_eq!(train.stderr.lines().count(), 5, "{train:#?}");
-    assert!(train.stderr.contains("192 training rows") && train.stderr.contains("epoch 3: valid click AUC"), "{train:#?}");
-    assert!(train.stdout.contains("| click |  120 |") && train.stdout.contains("run: run (120 test rows"), "{train:#?}");
+    assert!(
+        train.stderr.contains("192 training rows") && train.stderr.contains("epoch 3: valid click AUC"),
+        "{train:#?}"
+    );
+    assert!(
+        train.stdout.contains("| click |  120 |") && train.stdout.contains("run: run (120 test rows"),
+        "{train:#?}"
+    );
 }
 
 #[test]
 fn logs_follow_rust_log() {
     let place = Place::new();
     place.write("items.csv", "item,price\ni1,3\n");
-    place.edit("run.toml", "[[feature]]\nname = \"age\"", "[[data.join]]\nfile = \"items.csv\"\non = \"item\"\n\n[[feature]]\nname = \"price\"");
+    place.edit(
+        "run.toml",
+        "[[feature]]\nname = \"age\"",
+        "[[data.join]]\nfile = \"items.csv\"\non = \"item\"\n\n[[feature]]\nname = \"price\"",
+    );
     let train = ["train", "run.toml", "--device", "cpu", "--set", "train.epochs=1"];
     let noisy = place.run(&train).succeeds();
     let mut command = place.command(&train);
@@ -72,21 +82,34 @@ fn adapters_are_listed_for_people_and_as_json() {
 #[test]
 fn compare_prints_a_row_for_each_config_and_writes_csv_and_json() {
     let place = Place::new();
-    place.write("bottom.toml", place.read("run.toml").replace("family = \"mmoe\"\nexperts = 3\nexpert_units", "family = \"shared_bottom\"\nbottom_units"));
+    place.write(
+        "bottom.toml",
+        place
+            .read("run.toml")
+            .replace("family = \"mmoe\"\nexperts = 3\nexpert_units", "family = \"shared_bottom\"\nbottom_units"),
+    );
     let compare = ["compare", "run.toml", "bottom.toml", "--seeds", "2", "--epochs", "2", "--device", "cpu"];
     let done = place.run(&[&compare[..], &["--csv", "c.csv", "--json", "c.json"]].concat()).succeeds();
     let lines: Vec<&str> = done.stdout.lines().collect();
     assert_eq!(lines.len(), 4, "{done:#?}");
-    for column in ["config", "click AUC", "click GAUC", "click users", "buy AUC", "watch RMSE", "macro AUC", "macro GAUC"] {
+    for column in
+        ["config", "click AUC", "click GAUC", "click users", "buy AUC", "watch RMSE", "macro AUC", "macro GAUC"]
+    {
         assert!(lines[0].contains(column), "{column} in {done:#?}");
     }
-    assert!(lines[2].starts_with("| run ") && lines[3].starts_with("| bottom ") && lines[3].contains(" ±"), "{done:#?}");
+    assert!(
+        lines[2].starts_with("| run ") && lines[3].starts_with("| bottom ") && lines[3].contains(" ±"),
+        "{done:#?}"
+    );
     assert!(!place.path("runs").exists());
 
     let json = place.json("c.json");
     let csv = place.read("c.csv");
     let cells: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    assert_eq!(cells.iter().map(|row| &row[..2]).collect::<Vec<_>>(), [["config", "seeds"], ["run", "2"], ["bottom", "2"]]);
+    assert_eq!(
+        cells.iter().map(|row| &row[..2]).collect::<Vec<_>>(),
+        [["config", "seeds"], ["run", "2"], ["bottom", "2"]]
+    );
     let position = |name: &str| cells[0].iter().position(|cell| *cell == name).unwrap();
     for (i, compared) in json.as_array().unwrap().iter().enumerate() {
         let runs = compared["runs"].as_array().unwrap();
