@@ -3,7 +3,7 @@
 use super::{Cost, Workgroups};
 
 /// Bytes that the copy reads, and writes.
-pub const COPY_BYTES: usize = 64 << 20;
+pub const COPY_BYTES: usize = 48 << 20;
 
 /// Invocations of the multiply-add loop.
 pub const INVOCATIONS: usize = 1 << 18;
