@@ -41,6 +41,15 @@ pub struct StepTimes {
     pub trace: Vec<GpuTimerQueryResult>,
 }
 
+/// Dispatches of one submission.
+#[derive(Default)]
+struct Timed {
+    seconds: Vec<f64>,
+    submit: f64,
+    wait: f64,
+    trace: Vec<GpuTimerQueryResult>,
+}
+
 /// What an adapter reached in the two microbenchmarks, in FLOP/s and bytes/s.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct Roofs {
@@ -73,17 +82,17 @@ impl Stopwatch {
         if self.profiler.is_some() { Clock::Gpu } else { Clock::WallOfSubmission }
     }
 
-    /// Seconds of each dispatch, and, with GPU timestamps, the profiler's own results.
+    /// Times the dispatch of each item.
     fn time<T: Copy>(
         &mut self,
         context: &Context,
         items: &[T],
         label: impl Fn(T) -> String,
         dispatch: impl Fn(&mut wgpu::ComputePass, T),
-    ) -> Result<(Vec<f64>, Vec<GpuTimerQueryResult>, [f64; 2]), ExecutorError> {
+    ) -> Result<Timed, ExecutorError> {
         let Some(profiler) = &mut self.profiler else {
             let seconds = items.iter().map(|&item| wall_time(context, &label(item), |pass| dispatch(pass, item)));
-            return Ok((seconds.collect::<Result<_, _>>()?, Vec::new(), [0.0; 2]));
+            return Ok(Timed { seconds: seconds.collect::<Result<_, _>>()?, ..Timed::default() });
         };
         let submit = Instant::now();
         let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -96,13 +105,13 @@ impl Stopwatch {
         let wait = Instant::now();
         profiler.end_frame().map_err(|e| ExecutorError::Validation(e.to_string()))?;
         context.wait(None)?;
-        let host = [(wait - submit).as_secs_f64(), wait.elapsed().as_secs_f64()];
+        let (submit, wait) = ((wait - submit).as_secs_f64(), wait.elapsed().as_secs_f64());
         let results = profiler.process_finished_frame(context.queue.get_timestamp_period()).unwrap_or_default();
         let of_pass = |r: &GpuTimerQueryResult| {
             let time = r.nested_queries.first().and_then(|pass| pass.time.clone());
             time.map_or(f64::NAN, |t| t.end - t.start)
         };
-        Ok((results.iter().map(of_pass).collect(), results, host))
+        Ok(Timed { seconds: results.iter().map(of_pass).collect(), submit, wait, trace: results })
     }
 }
 
@@ -135,7 +144,8 @@ impl GpuExecutor {
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.plan, rule).collect();
         let dispatch = |pass: &mut wgpu::ComputePass, op| self.dispatch(pass, op, batch, rule);
-        let (seconds, trace, [submit, wait]) = stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
+        let Timed { seconds, submit, wait, trace } =
+            stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
         let place = self.place();
         let timed = ops.into_iter().zip(seconds);
         let ops = timed.map(|(op, seconds)| OpTime { op, seconds, cost: op.cost(place, batch) }).collect();
@@ -159,8 +169,8 @@ impl Gpu {
         let mut best = |pipeline: &Pipeline, workgroups: Workgroups| -> Result<f64, ExecutorError> {
             let bound = pipeline.bind(&self.context, &buffers);
             let dispatch = |pass: &mut wgpu::ComputePass, (): ()| bound.dispatch(pass, workgroups);
-            let (seconds, ..) = stopwatch.time(&self.context, &[(); 5], |()| "roof".into(), dispatch)?;
-            Ok(seconds.into_iter().fold(f64::INFINITY, f64::min))
+            let timed = stopwatch.time(&self.context, &[(); 5], |()| "roof".into(), dispatch)?;
+            Ok(timed.seconds.into_iter().fold(f64::INFINITY, f64::min))
         };
         let copy_seconds = best(&copy, roof::copy_workgroups(copy.group()))?;
         let fma_seconds = best(&multiply_add, roof::multiply_add_workgroups(multiply_add.group()))?;
