@@ -37,7 +37,7 @@ pub enum ExecutorError {
         "the device has too little memory for {what}: {message}; use a smaller batch_size, smaller tables or --device cpu"
     )]
     OutOfMemory { what: String, message: String },
-    #[error("{what} takes {bytes} bytes, and this adapter binds at most {limit}; use {advice}, or --device cpu")]
+    #[error("{what}: {bytes} bytes are needed, and this adapter binds at most {limit}; use {advice}, or --device cpu")]
     BindingLimit { what: String, bytes: u64, limit: u64, advice: &'static str },
     #[error("the device refused a command: {0}")]
     Validation(String),

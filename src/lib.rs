@@ -1,7 +1,7 @@
 //! Trains multi-task recommendation models (Shared-Bottom, OMoE, MMoE, CGC, PLE) on any GPU.
 //!
 //! A [`config`] says what to train; [`model`] turns its family into a [`plan`]; the plan is executed by [`gpu`], whose
-//! [`kernels`] are WGSL, or by [`reference`], plain Rust that says what the right answer is.
+//! [`kernels`] are WGSL, or by [`mod@reference`], plain Rust that says what the right answer is.
 
 pub mod checkpoint;
 pub mod cli;

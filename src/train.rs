@@ -35,6 +35,11 @@ pub enum TrainError {
          that step on. Try a smaller train.optimizer.learning_rate, and a transform for features of wide range"
     )]
     NotFinite { step: u64, epoch: usize, task: String, parameters: String },
+    #[error(
+        "after step {step} (epoch {epoch}) the parameter {parameter} is not finite; nothing of this epoch was kept. Try a \
+         smaller train.optimizer.learning_rate, and a transform for features of wide range"
+    )]
+    ParameterNotFinite { step: u64, epoch: usize, parameter: String },
     #[error("{0}")]
     Observer(#[from] std::io::Error),
 }
@@ -236,11 +241,15 @@ impl Run<'_> {
 
     /// Evaluates after an epoch, and keeps its parameters if it is the best by the validation rows.
     fn judge(&mut self, epoch: usize, observe: Observe) -> Result<(), TrainError> {
+        let parameters = self.executor.parameters()?;
+        // The last update of an epoch has no loss behind it yet that would tell.
+        if let Some(name) = parameters.first_not_finite(&self.p.plan) {
+            return Err(TrainError::ParameterNotFinite { step: self.step, epoch, parameter: name.into() });
+        }
         let evaluation = match self.p.judged_by() {
             Some((_, dataset)) => Some(self.evaluate(dataset)?),
             None => None,
         };
-        let parameters = self.executor.parameters()?;
         let score = evaluation.as_ref().and_then(|e| self.p.best_by.score(e));
         // Without validation rows the last epoch counts: choosing by test rows would flatter them.
         let best = match (&self.p.valid, score, &self.best) {

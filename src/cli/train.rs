@@ -91,7 +91,7 @@ impl Bar {
             p.steps_per_epoch(),
         );
         // Hidden by indicatif where stderr is no terminal.
-        let bar = ProgressBar::new((c.epochs * p.train.rows) as u64);
+        let bar = ProgressBar::new(c.epochs.saturating_mul(p.train.rows) as u64);
         let style = ProgressStyle::with_template("{bar:24} {percent}% {msg} {per_sec} ETA {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
             "per_sec",

@@ -70,6 +70,7 @@ pub fn find(wanted: &str) -> Result<Choice, SelectError> {
     let all = enumerate(wgpu::Backends::all());
     let found = match wanted.parse::<usize>() {
         Ok(number) => all.iter().position(|c| c.summary.index == number),
+        Err(_) if wanted.trim().is_empty() => None,
         Err(_) => all.iter().position(|c| c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase())),
     };
     match found {

@@ -162,3 +162,14 @@ fn a_loss_that_is_not_finite_leaves_the_last_good_checkpoint() {
     assert!(tensors.iter().all(|tensor| tensor.data.iter().all(|value| value.is_finite())));
     place.run(&["eval", "run", "--data", "test.csv", "--checkpoint", "last", "--device", "cpu"]).succeeds();
 }
+
+#[test]
+fn parameters_that_the_last_update_makes_infinite_are_not_kept() {
+    let place = Place::new();
+    let set = ["--set", "train.batch_size=1000", "--set", "train.epochs=1", "--set"];
+    let sgd = "train.optimizer={ kind = \"sgd\", learning_rate = 1e38 }";
+    let done = place.train(&[&set[..], &[sgd, "--out", "run"]].concat());
+    assert_eq!(done.status, Some(1), "{done:#?}");
+    assert!(done.stderr.contains("after step 1 (epoch 1) the parameter"), "{done:#?}");
+    assert!(!place.path("run").exists(), "a run without a sound checkpoint is removed");
+}
