@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::data::{Batches, Order};
-use crate::executor::ExecutorError;
+use crate::executor::{Executor, ExecutorError};
 use crate::gpu::{Clock, Gpu, GpuExecutor, Roofs, StepTimes, Stopwatch};
 use crate::kernels::StepOp;
 use crate::plan::Parameters;
@@ -119,7 +119,6 @@ fn batches(p: &Prepared) -> impl Iterator<Item = crate::data::Batch> + use<> {
 
 /// Seconds of a step as training runs it.
 fn untimed(p: &Prepared, gpu: &Gpu, parameters: &Parameters<f32>, steps: usize) -> Result<f64, ExecutorError> {
-    use crate::executor::Executor;
     let mut executor = GpuExecutor::new(gpu, p.plan.clone(), parameters, p.config.train.batch_size)?;
     let rule = p.config.train.rule();
     let mut start = Instant::now();

@@ -91,6 +91,27 @@ fn bound(expected: &[f64]) -> f64 {
     polygate::conform::relative_to_largest(expected, 2e-5)
 }
 
+/// What a step leaves on the device: gates' weights, the loss, and the gradient by the input.
+fn check_tensors(what: &str, gpu: &Gpu, golden: &Golden) {
+    let rows = golden.batch.rows;
+    let mut executor = GpuExecutor::new(gpu, golden.plan.clone(), &golden.parameters, rows).unwrap();
+    executor.train_step(&golden.batch, &Rule::default(), 1).unwrap();
+    for (l, gate) in
+        golden.plan.levels.iter().enumerate().flat_map(|(l, level)| level.gates.iter().map(move |g| (l, g)))
+    {
+        let name = format!("output.gate.{l}.{}", gate.score.name.rsplit('.').next().unwrap());
+        let actual = widen(&executor.rows_of(gate.weights, rows).unwrap());
+        assert_close(&format!("{what} {name}"), &actual, golden.expected(&name), 2e-5);
+    }
+    let actual = widen(&executor.gradient_rows_of(golden.plan.input_slot, rows).unwrap());
+    let expected = golden.expected("grad.input.x");
+    assert_close(&format!("{what} input gradient"), &actual, expected, bound(expected));
+    let sums = executor.progress().unwrap().tasks;
+    let loss = golden.plan.tasks.iter().zip(sums).map(|(task, s)| task.weight * s.loss / s.count).sum::<f64>();
+    let expected = golden.expected("output.loss");
+    assert_close(&format!("{what} loss"), &[loss], expected, bound(expected));
+}
+
 #[test]
 fn golden_cases_hold_on_every_adapter() {
     each_device(|device, gpu| {
@@ -108,6 +129,7 @@ fn golden_cases_hold_on_every_adapter() {
                 assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
             }
             let mut executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            check_tensors(&format!("{device} {name}"), gpu, &golden);
             for step in 1..=golden.steps {
                 executor.train_step(&case.batch, &Optimizer::Adam(golden.adam).into(), step).unwrap();
             }

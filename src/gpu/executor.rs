@@ -10,7 +10,7 @@ use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
 use crate::kernels::{self, BatchWords, Place, Step, StepOp, loss, weight_grad};
 use crate::optim::{Optimizer, Rule};
-use crate::plan::{Parameters, Plan};
+use crate::plan::{Parameters, Plan, TensorId};
 
 /// Steps that may wait on the device.
 const STEPS_IN_FLIGHT: usize = 4;
@@ -71,6 +71,29 @@ impl GpuExecutor {
         context.check()?;
         let (words, in_flight) = (BatchWords::default(), VecDeque::new());
         Ok(Self { context, plan, capacity, pipelines, buffers, stages, words, in_flight, weight_tiles })
+    }
+
+    /// The values of a tensor in the last batch, `[rows, width]`, for tests and conformance.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn rows_of(&self, tensor: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+        self.read_rows(&self.buffers.values, tensor, rows)
+    }
+
+    /// The gradients by a tensor in the last step, `[rows, width]`, as the reference's `gradient_rows_of`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn gradient_rows_of(&self, tensor: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+        self.read_rows(&self.buffers.grads, tensor, rows)
+    }
+
+    fn read_rows(&self, arena: &wgpu::Buffer, id: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+        let t = self.plan.tensor(id);
+        let all: Vec<f32> = self.context.read(arena, self.plan.arena_stride() * self.capacity)?;
+        let rows = all[t.start * self.capacity..].chunks(t.stride).take(rows);
+        Ok(rows.flat_map(|row| &row[..t.width]).copied().collect())
     }
 
     /// Uploads a batch and returns its step's numbers.
