@@ -16,6 +16,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::data::{Dataset, encode_files};
+use crate::executor::Executor;
+use crate::run::{Run, Which};
+
 /// Trains multi-task recommendation models (Shared-Bottom, OMoE, MMoE, CGC, PLE) on any GPU, or on the CPU.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
@@ -65,6 +69,41 @@ impl DataDirArg {
     fn folder(&self, config: &std::path::Path) -> PathBuf {
         let own = config.parent().map_or_else(PathBuf::new, std::path::Path::to_path_buf);
         self.data_dir.clone().unwrap_or(own)
+    }
+}
+
+/// A run's model, and the files to use it on.
+#[derive(Args)]
+struct RunOnFiles {
+    /// The run's folder
+    run: PathBuf,
+    /// Files of the same columns as those trained on; to predict, label columns may be absent
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    data: Vec<PathBuf>,
+    /// The folder of the side tables that the config joins
+    #[arg(long, env = "POLYGATE_DATA", value_name = "DIR", default_value = ".")]
+    data_dir: PathBuf,
+    /// Which of the run's parameters
+    #[arg(long, value_enum, default_value_t)]
+    checkpoint: Which,
+    #[command(flatten)]
+    device: DeviceArg,
+}
+
+/// A run on its device, with the files' rows encoded as its training rows were.
+struct Opened {
+    run: Run,
+    dataset: Arc<Dataset>,
+    executor: Box<dyn Executor>,
+}
+
+impl RunOnFiles {
+    fn open(&self, labels: bool, keep: &[String]) -> anyhow::Result<Opened> {
+        let run = Run::load(&self.run, self.checkpoint)?;
+        let device = self.device.select()?;
+        let dataset = Arc::new(encode_files(&run.schema, &self.data, &self.data_dir, labels, keep)?);
+        let executor = device.open(run.plan.clone(), &run.parameters, run.config.train.batch_size)?;
+        Ok(Opened { run, dataset, executor })
     }
 }
 

@@ -1,50 +1,34 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 
-use super::DeviceArg;
+use super::{Opened, RunOnFiles};
 use crate::checkpoint::write_atomically;
-use crate::data::{Dataset, encode_files};
+use crate::data::Dataset;
 use crate::evaluate::predict;
 use crate::metrics::sigmoid;
 use crate::plan::{Plan, TaskKind};
-use crate::run::{Run, Which};
 
 /// Write a run's predictions for files: one probability (or value, for a regression) column per task.
 ///
 /// Rows stand in the order of the files; rows that the config's filter leaves out have none. Labels are not needed.
 #[derive(Args)]
 pub struct PredictArgs {
-    /// The run's folder
-    run: PathBuf,
-    /// Files of the same columns as those trained on; label columns may be absent
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    data: Vec<PathBuf>,
+    #[command(flatten)]
+    on: RunOnFiles,
     /// The CSV to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Columns of the data to put before the predictions
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "COLUMN")]
     keep: Vec<String>,
-    /// The folder of the side tables that the config joins
-    #[arg(long, env = "POLYGATE_DATA", value_name = "DIR", default_value = ".")]
-    data_dir: PathBuf,
-    /// Which of the run's parameters
-    #[arg(long, value_enum, default_value_t)]
-    checkpoint: Which,
-    #[command(flatten)]
-    device: DeviceArg,
 }
 
 impl PredictArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let run = Run::load(&self.run, self.checkpoint)?;
-        let device = self.device.select()?;
-        let dataset = Arc::new(encode_files(&run.schema, &self.data, &self.data_dir, false, &self.keep)?);
+        let Opened { run, dataset, mut executor } = self.on.open(false, &self.keep)?;
         let batch_size = run.config.train.batch_size;
-        let mut executor = device.open(run.plan.clone(), &run.parameters, batch_size)?;
         let logits = predict(executor.as_mut(), &run.plan, &dataset, batch_size)?;
         write_atomically(&self.out, |w| write_csv(w, &run.plan, &dataset, &logits))?;
         println!("{} rows: {}", dataset.rows, self.out.display());

@@ -27,8 +27,6 @@ use embedding::BagFields;
 use level::Rows;
 use optimizer::Moments;
 
-pub use activation::{activate, derivative, sigmoid};
-pub use loss::binary_loss;
 pub use real::Real;
 
 /// Rows that go through the model together on one thread.
