@@ -80,7 +80,15 @@ fn the_f32_device_stays_near_the_golden_cases() {
             &expected,
             relative(&expected, 2e-5),
         );
+        for (l, gate) in golden.plan.levels.iter().enumerate().flat_map(|(l, lv)| lv.gates.iter().map(move |g| (l, g)))
+        {
+            let gate_name = format!("output.gate.{l}.{}", gate.score.name.rsplit('.').next().unwrap());
+            let actual = widen(&cpu.rows_of(gate.weights, golden.batch.rows));
+            assert_close(&format!("{name} {gate_name}"), &actual, golden.expected(&gate_name), 2e-5);
+        }
         let gradients = cpu.gradients(&golden.batch);
+        let expected = golden.expected("output.loss");
+        assert_close(&format!("{name} loss"), &[gradients.loss], expected, relative(expected, 2e-5));
         let expected = golden.expected("grad.input.x");
         assert_close(&format!("{name} input"), &widen(&gradients.input), expected, relative(expected, 2e-5));
         for p in golden.plan.parameters() {
