@@ -1,32 +1,37 @@
-// A level: experts, gates, their softmax and mixing, in one dispatch each way. The towers are a level without gates.
+// A level: experts, gates, their softmax and mixing, forward and backward, as a list of ops. The towers are a level
+// without gates, and the loss between their forward and their backward is an op too. Ops are made by kernels/level.rs.
 //
-// A workgroup owns `group_rows` rows and runs the level's ops in order over them, with a barrier wherever an op reads
-// what another wrote. Rows are independent, so nothing crosses workgroups. Ops are made by kernels/level.rs.
+// Rows are independent of each other, so a list of ops can be dealt out in three ways, one entry point each. All three
+// give the same bits: each element is made by one invocation, in the same order of operations.
 //
 // All addresses are in vec4s. Rows of tensors and of weights are padded with zeros to whole vec4s, and stay so.
+//
+// A register tile is 4 ROW_BLOCKS rows by 4 COLUMN_BLOCKS columns of an output; lib/tile_*.wgsl has its size and
+// lib/products_*.wgsl fills it.
 
-override group_rows: u32 = 32u;
+override lanes: u32 = 64u;      // invocations of a workgroup
+override group_rows: u32 = 32u; // rows that a workgroup of level_group owns
 
-const TILE = 8u; // a register tile is TILE rows x TILE columns
+const TILE_ROWS = 4u * ROW_BLOCKS;
 const NONE = 0xffffffffu;
 
 struct Op {
     kind: u32,
     barrier: u32,      // 1: what earlier ops wrote is read here
-    first_item: u32,   // items of the ops before since the last barrier, so that the work is dealt out evenly
     output: u32,       // the tensor that is written, and its row in vec4s and its width in floats
     output_stride: u32,
     output_width: u32,
     input: u32,        // the tensor that is read, and its row in vec4s
     input_stride: u32,
-    weight: u32,       // in params; a weight's row is as long as its input's
+    weight: u32,       // in params; a weight's row is as long as its input's. The loss: its task
     bias: u32,         // in params, or NONE
-    activation: u32,
+    activation: u32,   // The loss: its kind
     argument: u32,     // where the activation's argument is kept, or NONE
     gate_weights: u32, // a gate's softmax, and its row in vec4s
     gate_stride: u32,
     list: u32,         // the first of `list_count` entries in `lists`
     list_count: u32,
+    padding: u32,
 }
 
 // Forward.
@@ -35,100 +40,108 @@ const SOFTMAX = 1u;      // output = softmax(input)
 const MIX = 2u;          // output = sum over the list's experts e of gate_weights_e * expert_e
 const CONCAT = 3u;       // output = the list's experts one after another, each `input_stride` floats wide
 // Backward.
-const SCORE_GRAD = 4u;   // output_e = <input, expert_e>, input being the gradient by the mix
-const SOFTMAX_GRAD = 5u; // output_e = w_e * (output_e - sum over f of w_f * output_f)
-const EXPERT_GRAD = 6u;  // output = activation' * sum over the list's slots of weight * gradient
-const LINEAR_GRAD = 7u;  // output = activation' * sum over the list's layers of their gradient W
+const LOSS_GRAD = 4u;    // output = d loss / d input, input being a task's logit
+const SCORE_GRAD = 5u;   // output_e = <input, expert_e>, input being the gradient by the mix
+const SOFTMAX_GRAD = 6u; // output_e = w_e * (output_e - sum over f of w_f * output_f)
+const EXPERT_GRAD = 7u;  // output = activation' * sum over the list's slots of weight * gradient
+const LINEAR_GRAD = 8u;  // output = activation' * sum over the list's layers of their gradient W
 
-@group(0) @binding(0) var<storage, read> params: array<vec4f>;
-@group(0) @binding(1) var<storage, read_write> values: array<vec4f>;
-@group(0) @binding(2) var<storage, read_write> grads: array<vec4f>;
-@group(0) @binding(3) var<storage, read> ops: array<Op>;
-@group(0) @binding(4) var<storage, read> lists: array<u32>;
+@group(0) @binding(0) var<uniform> step: Step;
+@group(0) @binding(1) var<storage, read> batch: array<u32>;
+@group(0) @binding(2) var<storage, read> params: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> values: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> grads: array<vec4f>;
+@group(0) @binding(5) var<storage, read> ops: array<Op>;
+@group(0) @binding(6) var<storage, read> lists: array<u32>;
 
-const LANES = 64u;
-
-@compute @workgroup_size(LANES)
-fn level_forward(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+/// A workgroup owns `group_rows` rows and deals the items of each op out to its invocations, with a barrier wherever
+/// an op reads what another wrote.
+@compute @workgroup_size(lanes)
+fn level_group(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
     let row = group.x * group_rows;
+    var first = 0u; // the invocation that takes the op's first item, so that ops side by side keep all of them busy
     for (var i = 0u; i < arrayLength(&ops); i++) {
         let op = ops[i];
         if op.barrier == 1u {
             storageBarrier();
+            first = 0u;
         }
-        let first = (lane + LANES - op.first_item % LANES) % LANES;
-        switch op.kind {
-            case LINEAR: {
-                for (var t = first; t < tiles(op); t += LANES) {
-                    linear_tile(op, row + tile_row(t), tile_column(t));
-                }
-            }
-            case SOFTMAX: {
-                for (var r = first; r < group_rows; r += LANES) {
-                    softmax(op, row + r);
-                }
-            }
-            case MIX: {
-                for (var t = first; t < group_rows * op.output_stride; t += LANES) {
-                    mix(op, row + t / op.output_stride, t % op.output_stride);
-                }
-            }
-            default: {
-                for (var t = first; t < group_rows * op.output_stride; t += LANES) {
-                    concat(op, row + t / op.output_stride, t % op.output_stride);
-                }
-            }
+        let count = items(op, group_rows);
+        for (var item = (lane + lanes - first) % lanes; item < count; item += lanes) {
+            run(op, row, item, group_rows);
         }
+        first = (first + count) % lanes;
     }
 }
 
-@compute @workgroup_size(LANES)
-fn level_input_grad(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row = group.x * group_rows;
+/// An invocation owns the rows of a tile and does all ops on them: it reads nothing that another one writes.
+@compute @workgroup_size(lanes)
+fn level_lanes(@builtin(global_invocation_id) id: vec3u) {
+    let row = id.x * TILE_ROWS;
     for (var i = 0u; i < arrayLength(&ops); i++) {
         let op = ops[i];
-        if op.barrier == 1u {
-            storageBarrier();
-        }
-        let first = (lane + LANES - op.first_item % LANES) % LANES;
-        switch op.kind {
-            case SCORE_GRAD: {
-                for (var t = first; t < group_rows * op.output_stride; t += LANES) {
-                    score_grad(op, row + t / op.output_stride, t % op.output_stride);
-                }
-            }
-            case SOFTMAX_GRAD: {
-                for (var r = first; r < group_rows; r += LANES) {
-                    softmax_grad(op, row + r);
-                }
-            }
-            case EXPERT_GRAD: {
-                for (var t = first; t < group_rows * op.output_stride; t += LANES) {
-                    expert_grad(op, row + t / op.output_stride, t % op.output_stride);
-                }
-            }
-            default: {
-                for (var t = first; t < tiles(op); t += LANES) {
-                    linear_grad_tile(op, row + tile_row(t), tile_column(t));
-                }
-            }
+        let count = items(op, TILE_ROWS);
+        for (var item = 0u; item < count; item++) {
+            run(op, row, item, TILE_ROWS);
         }
     }
 }
 
-// ---- tiles --------------------------------------------------------------------------------------------------------
-
-fn tiles(op: Op) -> u32 {
-    return group_rows / TILE * ((op.output_stride + 1u) / 2u);
+/// The ops of one phase, none of which reads what another writes: tiles of rows along x, items along y.
+@compute @workgroup_size(lanes)
+fn level_phase(@builtin(global_invocation_id) id: vec3u) {
+    var item = id.y;
+    for (var i = 0u; i < arrayLength(&ops); i++) {
+        let op = ops[i];
+        let count = items(op, TILE_ROWS);
+        if item < count {
+            run(op, id.x * TILE_ROWS, item, TILE_ROWS);
+            return;
+        }
+        item -= count;
+    }
 }
 
-fn tile_row(tile: u32) -> u32 {
-    return tile % (group_rows / TILE) * TILE;
+/// [pair of column blocks][left, right][row block]: a matrix's columns are rows of the output, four of its columns each.
+/// Drivers keep a tile in registers where they unroll every loop over it; Mesa does where a loop runs over all of an array.
+alias Tile = array<Pair, COLUMN_PAIRS>;
+const COLUMN_PAIRS = COLUMN_BLOCKS / 2u;
+
+alias Blocks = array<mat4x4f, ROW_BLOCKS>;
+
+struct Pair {
+    left: Blocks,
+    right: Blocks,
 }
 
-/// In vec4s.
-fn tile_column(tile: u32) -> u32 {
-    return tile / (group_rows / TILE) * 2u;
+/// Into how many independent items an op falls over so many rows; `run` says what an item is.
+fn items(op: Op, rows: u32) -> u32 {
+    switch op.kind {
+        case LINEAR, LINEAR_GRAD: {
+            return rows / TILE_ROWS * ((op.output_stride + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS);
+        }
+        case SOFTMAX, SOFTMAX_GRAD, LOSS_GRAD: { return rows; }
+        default: { return rows * op.output_stride; }
+    }
+}
+
+/// Does one item of an op: a tile of a product, a row, or a vec4 of a row, among the `rows` rows from `first_row` on.
+fn run(op: Op, first_row: u32, item: u32, rows: u32) {
+    let tile_row = first_row + item % (rows / TILE_ROWS) * TILE_ROWS;
+    let tile_column = item / (rows / TILE_ROWS) * COLUMN_BLOCKS;
+    let row = first_row + item / op.output_stride;
+    let column = item % op.output_stride;
+    switch op.kind {
+        case LINEAR: { linear(op, tile_row, tile_column); }
+        case SOFTMAX: { softmax(op, first_row + item); }
+        case MIX: { mix(op, row, column); }
+        case CONCAT: { concat(op, row, column); }
+        case LOSS_GRAD: { loss_grad(op, first_row + item); }
+        case SCORE_GRAD: { score_grad(op, row, column); }
+        case SOFTMAX_GRAD: { softmax_grad(op, first_row + item); }
+        case EXPERT_GRAD: { expert_grad(op, row, column); }
+        default: { linear_grad(op, tile_row, tile_column); }
+    }
 }
 
 /// v, with the columns from `width` on set to zero.
@@ -138,80 +151,88 @@ fn zero_padding(v: vec4f, column: u32, width: u32) -> vec4f {
 
 // ---- linear layers ------------------------------------------------------------------------------------------------
 
-fn linear_tile(op: Op, row: u32, column: u32) {
-    // [TILE rows, 8 columns] as two halves of four columns
-    var left: array<vec4f, TILE>;
-    var right: array<vec4f, TILE>;
-    let k4 = op.input_stride;
-    let last = op.output_width - 1u;
-    // Weight rows beyond the last stand for columns that are not stored.
-    let w = op.weight + min(4u * column + vec4u(0u, 1u, 2u, 3u), vec4u(last)) * k4;
-    let v = op.weight + min(4u * column + vec4u(4u, 5u, 6u, 7u), vec4u(last)) * k4;
-    let x = op.input + row * k4;
-    for (var k = 0u; k < k4; k++) {
-        let wl = mat4x4f(params[w.x + k], params[w.y + k], params[w.z + k], params[w.w + k]);
-        let wr = mat4x4f(params[v.x + k], params[v.y + k], params[v.z + k], params[v.w + k]);
-        for (var i = 0u; i < TILE; i++) {
-            let xi = values[x + i * k4 + k];
-            left[i] += xi * wl;
-            right[i] += xi * wr;
-        }
+fn linear(op: Op, row: u32, column: u32) {
+    var tile: Tile;
+    add_products(&tile, op.input + row * op.input_stride, op.input_stride, op.weight, op.output_width, column);
+    for (var p = 0u; p < COLUMN_PAIRS; p++) {
+        store_outputs(op, row, column + 2u * p, tile[p].left);
+        store_outputs(op, row, column + 2u * p + 1u, tile[p].right);
     }
-    store_activated(op, row, column, &left);
-    if column + 1u < op.output_stride {
-        store_activated(op, row, column + 1u, &right);
+    if op.activation != IDENTITY && op.activation != RELU {
+        activate_tile(op, row, column);
     }
 }
 
-fn store_activated(op: Op, row: u32, column: u32, tile: ptr<function, array<vec4f, TILE>>) {
+fn store_outputs(op: Op, row: u32, column: u32, blocks: Blocks) {
+    if column >= op.output_stride {
+        return;
+    }
     var bias = vec4f(0.0);
     if op.bias != NONE {
         bias = params[op.bias + column];
     }
-    for (var i = 0u; i < TILE; i++) {
-        let at = (row + i) * op.output_stride + column;
-        let z = (*tile)[i] + bias;
-        if op.argument != NONE {
-            values[op.argument + at] = zero_padding(z, column, op.output_width);
+    var rows = blocks; // a parameter takes no changing index
+    for (var r = 0u; r < ROW_BLOCKS; r++) {
+        for (var i = 0u; i < 4u; i++) {
+            let z = rows[r][i] + bias;
+            let y = select(z, relu(z), op.activation == RELU);
+            values[op.output + (row + 4u * r + i) * op.output_stride + column] = zero_padding(y, column, op.output_width);
         }
-        values[op.output + at] = zero_padding(activate(op.activation, z), column, op.output_width);
+    }
+}
+
+/// Other activations than relu, in a loop of its own: unrolled into every register of the tile they would be too much.
+fn activate_tile(op: Op, row: u32, column: u32) {
+    let end = min(column + COLUMN_BLOCKS, op.output_stride);
+    for (var r = row; r < row + TILE_ROWS; r++) {
+        for (var c = column; c < end; c++) {
+            let at = r * op.output_stride + c;
+            let z = values[op.output + at];
+            if op.argument != NONE {
+                values[op.argument + at] = z;
+            }
+            values[op.output + at] = zero_padding(activate(op.activation, z), c, op.output_width);
+        }
     }
 }
 
 /// A list entry is a layer that read the tensor: [its gradient, that tensor's row in vec4s, its weight, its width].
-fn linear_grad_tile(op: Op, row: u32, column: u32) {
-    var left: array<vec4f, TILE>;
-    var right: array<vec4f, TILE>;
-    let k4 = op.output_stride;
-    let next = min(column + 1u, k4 - 1u);
+fn linear_grad(op: Op, row: u32, column: u32) {
+    var tile: Tile;
     for (var s = 0u; s < op.list_count; s++) {
         let at = op.list + 4u * s;
         let n4 = lists[at + 1u];
-        let dz = lists[at] + row * n4;
-        let weight = lists[at + 2u];
-        let last = lists[at + 3u] - 1u;
-        for (var n = 0u; n < n4; n++) {
-            // Beyond the last weight row the gradient is zero.
-            let w = weight + min(4u * n + vec4u(0u, 1u, 2u, 3u), vec4u(last)) * k4;
-            let wl = mat4x4f(params[w.x + column], params[w.y + column], params[w.z + column], params[w.w + column]);
-            let wr = mat4x4f(params[w.x + next], params[w.y + next], params[w.z + next], params[w.w + next]);
-            for (var i = 0u; i < TILE; i++) {
-                let d = grads[dz + i * n4 + n];
-                left[i] += wl * d;
-                right[i] += wr * d;
+        add_grad_products(&tile, lists[at] + row * n4, n4, lists[at + 2u], lists[at + 3u], op.output_stride, column);
+    }
+    for (var p = 0u; p < COLUMN_PAIRS; p++) {
+        store_grads(op, row, column + 2u * p, tile[p].left);
+        store_grads(op, row, column + 2u * p + 1u, tile[p].right);
+    }
+    if op.activation != IDENTITY && op.activation != RELU {
+        let end = min(column + COLUMN_BLOCKS, op.output_stride);
+        for (var r = row; r < row + TILE_ROWS; r++) {
+            for (var c = column; c < end; c++) {
+                let at = r * op.output_stride + c;
+                grads[op.output + at] *= derivative_at(op, at);
             }
         }
     }
-    store_grad(op, row, column, &left);
-    if column + 1u < k4 {
-        store_grad(op, row, column + 1u, &right);
-    }
 }
 
-fn store_grad(op: Op, row: u32, column: u32, tile: ptr<function, array<vec4f, TILE>>) {
-    for (var i = 0u; i < TILE; i++) {
-        let at = (row + i) * op.output_stride + column;
-        grads[op.output + at] = (*tile)[i] * derivative_at(op, at);
+fn store_grads(op: Op, row: u32, column: u32, blocks: Blocks) {
+    if column >= op.output_stride {
+        return;
+    }
+    var rows = blocks; // a parameter takes no changing index
+    for (var r = 0u; r < ROW_BLOCKS; r++) {
+        for (var i = 0u; i < 4u; i++) {
+            let at = (row + 4u * r + i) * op.output_stride + column;
+            var d = rows[r][i];
+            if op.activation == RELU {
+                d = select(vec4f(0.0), d, values[op.input + at] > vec4f(0.0));
+            }
+            grads[op.output + at] = d;
+        }
     }
 }
 
@@ -226,6 +247,19 @@ fn derivative_at(op: Op, at: u32) -> vec4f {
         z = values[op.argument + at];
     }
     return derivative(op.activation, y, z);
+}
+
+// ---- the loss ------------------------------------------------------------------------------------------------------
+
+/// Zero beyond the batch and where the mask leaves the sample out.
+fn loss_grad(op: Op, row: u32) {
+    var d = 0.0;
+    if row < step.rows && batch[step.masks + row * step.tasks + op.weight] != 0u {
+        let y = bitcast<f32>(batch[step.labels + row * step.tasks + op.weight]);
+        let scale = bitcast<f32>(batch[step.scales + op.weight]);
+        d = scale * loss_derivative(op.activation, values[op.input + row].x, y);
+    }
+    grads[op.output + row] = vec4f(d, 0.0, 0.0, 0.0);
 }
 
 // ---- gates --------------------------------------------------------------------------------------------------------

@@ -1,12 +1,11 @@
-// Losses on logits and their gradients, and the sums that progress and streaming AUC are made of. A workgroup per
-// task: it goes over the batch's rows in a fixed order and adds its invocations' sums as a tree.
+// The sums of losses that progress and streaming AUC are made of; shaders/level.wgsl makes the gradients. A workgroup
+// per task goes over the batch's rows in a fixed order and adds its invocations' sums as a tree.
 
 struct Task {
     kind: u32,  // BINARY or REGRESSION
-    logit: u32, // its tensor in values and grads, in vec4s; one a row
+    logit: u32, // its tensor in values, in vec4s; one a row
 }
 
-const BINARY = 0u;
 const LANES = 256u;
 // The streaming histogram of metrics::HistogramAuc.
 const BINS = 4096u;
@@ -17,42 +16,28 @@ const BINS_PER_UNIT: f32 = 256.0;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
 @group(0) @binding(2) var<storage, read> tasks: array<Task>;
 @group(0) @binding(3) var<storage, read> values: array<vec4f>;
-@group(0) @binding(4) var<storage, read_write> grads: array<vec4f>;
-@group(0) @binding(5) var<storage, read_write> sums: array<vec4f>; // per task: loss, predictions, labels, count
-@group(0) @binding(6) var<storage, read_write> histogram: array<atomic<u32>>; // [tasks, label 0 or 1, BINS]
-@group(0) @binding(7) var<storage, read_write> broken: array<u32>; // per task, the first step whose loss was not finite
+@group(0) @binding(4) var<storage, read_write> sums: array<vec4f>; // per task: loss, predictions, labels, count
+@group(0) @binding(5) var<storage, read_write> histogram: array<atomic<u32>>; // [tasks, label 0 or 1, BINS]
+@group(0) @binding(6) var<storage, read_write> broken: array<u32>; // per task, the first step whose loss was not finite
 
 var<workgroup> lane_sums: array<vec4f, LANES>;
 
 @compute @workgroup_size(LANES)
-fn loss_and_grad(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
+fn loss_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
     let t = group.x;
     let task = tasks[t];
-    let scale = bitcast<f32>(batch[step.scales + t]);
-    var sum = vec4f(0.0);
+    var sum = vec4f(0.0); // loss, predictions, labels, count
     for (var row = lane; row < step.rows; row += LANES) {
         if batch[step.masks + row * step.tasks + t] == 0u {
-            grads[task.logit + row] = vec4f(0.0);
             continue;
         }
         let z = values[task.logit + row].x;
         let y = bitcast<f32>(batch[step.labels + row * step.tasks + t]);
-        var sample: vec4f; // loss, prediction, label, 1
-        var d: f32;
-        if task.kind == BINARY {
-            let p = sigmoid_of(z);
-            sample = vec4f(binary_loss(z, y), p, y, 1.0);
-            d = p - y;
+        sum += vec4f(loss_of(task.kind, z, y), prediction_of(task.kind, z), y, 1.0);
+        if task.kind == BINARY && !is_nan(z) {
             let label = select(0u, 1u, y > 0.5);
-            if !is_nan(z) {
-                atomicAdd(&histogram[(2u * t + label) * BINS + bin(z)], 1u);
-            }
-        } else {
-            sample = vec4f((z - y) * (z - y), z, y, 1.0);
-            d = 2.0 * (z - y);
+            atomicAdd(&histogram[(2u * t + label) * BINS + bin(z)], 1u);
         }
-        sum += sample;
-        grads[task.logit + row] = vec4f(scale * d, 0.0, 0.0, 0.0);
     }
 
     lane_sums[lane] = sum;
@@ -68,24 +53,6 @@ fn loss_and_grad(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_
             broken[t] = step.step;
         }
     }
-}
-
-/// max(z, 0) - z y + ln(1 + exp(-|z|)), which cannot overflow.
-fn binary_loss(z: f32, y: f32) -> f32 {
-    return select(z, 0.0, z < 0.0) - z * y + log_1p(exp(-abs(z)));
-}
-
-/// ln(1 + x) for x in [0, 1]. Near 0, log(1 + x) would lose x's digits.
-fn log_1p(x: f32) -> f32 {
-    if x < 1e-3 {
-        return x * (1.0 - x * (0.5 - x / 3.0));
-    }
-    return log(1.0 + x);
-}
-
-fn sigmoid_of(z: f32) -> f32 {
-    let e = exp(-abs(z));
-    return select(1.0, e, z < 0.0) / (1.0 + e);
 }
 
 fn bin(z: f32) -> u32 {

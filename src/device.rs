@@ -5,9 +5,11 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::executor::{Executor, ExecutorError};
-use crate::gpu::{self, Checks, Choice, Gpu, GpuExecutor, SelectError};
+use crate::gpu::{self, AdapterSummary, Checks, Choice, Gpu, GpuExecutor, SelectError};
+use crate::kernels::variant::Variants;
 use crate::plan::{Parameters, Plan};
 use crate::reference::Reference;
+use crate::tuning;
 
 /// Why there is no device.
 #[derive(Debug, Error)]
@@ -18,10 +20,25 @@ pub enum DeviceError {
     Open(#[from] ExecutorError),
 }
 
+/// How an adapter is to be used.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceOptions {
+    pub checks: Checks,
+    /// Whether variants of kernels are chosen by a measurement before training; else the defaults are taken.
+    pub tune: bool,
+}
+
+impl Default for DeviceOptions {
+    fn default() -> Self {
+        Self { checks: Checks::of_build(), tune: true }
+    }
+}
+
 /// A device that was chosen, and why.
 pub struct Device {
     /// `None` for the built-in `cpu`.
-    gpu: Option<Gpu>,
+    gpu: Option<(Gpu, AdapterSummary)>,
+    tune: bool,
     pub name: String,
     pub reason: String,
 }
@@ -31,33 +48,35 @@ impl Device {
     ///
     /// # Errors
     /// Where a name or number matches no adapter (lists what there is), or the adapter gives no device.
-    pub fn select(wanted: &str) -> Result<Self, DeviceError> {
+    pub fn select(wanted: &str, options: DeviceOptions) -> Result<Self, DeviceError> {
         match wanted {
             "cpu" => Ok(Self::cpu("asked for")),
             "auto" => match gpu::best_hardware() {
-                Some(choice) => Self::open_adapter(&choice, "the best adapter here"),
+                Some(choice) => Self::open_adapter(&choice, options, "the best adapter here"),
                 None => Ok(Self::cpu("no hardware GPU found; software adapters are used only when named by --device")),
             },
-            name => Self::open_adapter(&gpu::find(name)?, "asked for"),
+            name => Self::open_adapter(&gpu::find(name)?, options, "asked for"),
         }
     }
 
     fn cpu(reason: &str) -> Self {
         let name = format!("cpu ({} threads)", rayon::current_num_threads());
-        Self { gpu: None, name, reason: reason.into() }
+        Self { gpu: None, tune: false, name, reason: reason.into() }
     }
 
-    fn open_adapter(choice: &Choice, reason: &str) -> Result<Self, DeviceError> {
-        let gpu = Gpu::open(choice, Checks::of_build())?;
-        Ok(Self { gpu: Some(gpu), name: choice.summary.to_string(), reason: reason.into() })
+    fn open_adapter(choice: &Choice, options: DeviceOptions, reason: &str) -> Result<Self, DeviceError> {
+        let gpu = Gpu::open(choice, options.checks)?;
+        let (name, summary) = (choice.summary.to_string(), choice.summary.clone());
+        Ok(Self { gpu: Some((gpu, summary)), tune: options.tune, name, reason: reason.into() })
     }
 
     /// The adapter's device; `None` for `cpu`.
     pub fn gpu(&self) -> Option<&Gpu> {
-        self.gpu.as_ref()
+        self.gpu.as_ref().map(|(gpu, _)| gpu)
     }
 
-    /// Puts a plan on the device, for batches of up to `batch_size` rows.
+    /// Puts a plan on the device to train it in batches of up to `batch_size` rows. Where it was not done before for
+    /// this adapter and these shapes, kernels are measured first.
     ///
     /// # Errors
     /// Where the device cannot hold it.
@@ -67,9 +86,62 @@ impl Device {
         parameters: &Parameters<f32>,
         batch_size: usize,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
+        let variants = |gpu: &Gpu, adapter: &AdapterSummary| self.variants(gpu, adapter, &plan, batch_size);
+        let variants = self.gpu.as_ref().map(|(gpu, adapter)| variants(gpu, adapter)).transpose()?;
+        self.open_with(plan, parameters, batch_size, variants)
+    }
+
+    /// As [`Device::open`], to predict: nothing is measured for it.
+    ///
+    /// # Errors
+    /// Where the device cannot hold it.
+    pub fn open_to_predict(
+        &self,
+        plan: Arc<Plan>,
+        parameters: &Parameters<f32>,
+        batch_size: usize,
+    ) -> Result<Box<dyn Executor>, ExecutorError> {
+        self.open_with(plan, parameters, batch_size, None)
+    }
+
+    fn open_with(
+        &self,
+        plan: Arc<Plan>,
+        parameters: &Parameters<f32>,
+        batch_size: usize,
+        variants: Option<Variants>,
+    ) -> Result<Box<dyn Executor>, ExecutorError> {
         Ok(match &self.gpu {
             None => Box::new(Reference::new(plan, parameters.clone())),
-            Some(gpu) => Box::new(GpuExecutor::new(gpu, plan, parameters, batch_size)?),
+            Some((gpu, _)) => {
+                let variants = variants.unwrap_or_else(|| gpu.default_variants());
+                Box::new(GpuExecutor::new(gpu, plan, parameters, batch_size, variants)?)
+            }
         })
+    }
+
+    /// The fastest variants: as measured before, or measured now.
+    fn variants(
+        &self,
+        gpu: &Gpu,
+        adapter: &AdapterSummary,
+        plan: &Plan,
+        batch_size: usize,
+    ) -> Result<Variants, ExecutorError> {
+        if !self.tune {
+            return Ok(gpu.default_variants());
+        }
+        let key = tuning::Key::new(adapter, plan, batch_size);
+        if let Some(variants) = tuning::lookup(&key) {
+            return Ok(variants);
+        }
+        log::info!("choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults");
+        let tuned = gpu::tune(gpu, plan, batch_size)?;
+        let (variants, tried, seconds) = (tuned.variants, tuned.tried, tuned.seconds);
+        match tuning::keep(key, variants) {
+            Ok(path) => log::info!("{variants}: {tried} tried in {seconds:.1} s; kept in {}", path.display()),
+            Err(e) => log::warn!("{variants}: {tried} tried in {seconds:.1} s, and not kept for the next run: {e}"),
+        }
+        Ok(variants)
     }
 }

@@ -22,3 +22,4 @@ pub mod reference;
 pub mod run;
 pub mod seed;
 pub mod train;
+pub mod tuning;

@@ -69,7 +69,8 @@ pub fn profile(p: &Prepared, gpu: &Gpu, steps: usize) -> Result<(Profile, StepTi
     let roofs = gpu.measure_roofs()?;
     let mut stopwatch = Stopwatch::new(gpu)?;
     let parameters = Parameters::init(&p.plan, seed::derive(p.config.seed, "init"));
-    let mut executor = GpuExecutor::new(gpu, p.plan.clone(), &parameters, p.config.train.batch_size)?;
+    let mut executor =
+        GpuExecutor::new(gpu, p.plan.clone(), &parameters, p.config.train.batch_size, gpu.default_variants())?;
     let rule = p.config.train.rule();
     let (mut host, mut timed) = (HostProfile::default(), Vec::with_capacity(steps));
     let mut batches = batches(p);
@@ -119,7 +120,8 @@ fn batches(p: &Prepared) -> impl Iterator<Item = crate::data::Batch> + use<> {
 
 /// Seconds of a step as training runs it.
 fn untimed(p: &Prepared, gpu: &Gpu, parameters: &Parameters<f32>, steps: usize) -> Result<f64, ExecutorError> {
-    let mut executor = GpuExecutor::new(gpu, p.plan.clone(), parameters, p.config.train.batch_size)?;
+    let mut executor =
+        GpuExecutor::new(gpu, p.plan.clone(), parameters, p.config.train.batch_size, gpu.default_variants())?;
     let rule = p.config.train.rule();
     let mut start = Instant::now();
     for (i, batch) in batches(p).take(WARM_UP + steps).enumerate() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use polygate::executor::Executor;
 use polygate::gpu::{Checks, Gpu, GpuExecutor};
+use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
 use polygate::optim::{EmbeddingUpdate, Optimizer, Rule, Sgd};
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::Reference;
@@ -23,6 +24,60 @@ fn each_device(test: impl Fn(&str, &Gpu)) {
     for adapter in test_adapters() {
         for checks in [Checks::On, Checks::Off] {
             test(&format!("{} checks {checks:?}", adapter.summary), &Gpu::open(&adapter, checks).unwrap());
+        }
+    }
+}
+
+/// Every variant of the kernels that a device can run: those of levels, and beside them those of weight gradients.
+fn variants(gpu: &Gpu) -> Vec<Variants> {
+    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allow(v.tile));
+    let weight_grads: Vec<_> = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| gpu.abilities().allow(v.tile)).collect();
+    levels.zip(weight_grads.iter().cycle()).map(|(level, &weight_grad)| Variants { level, weight_grad }).collect()
+}
+
+#[test]
+fn every_variant_gives_the_same_bits() {
+    each_device(|device, gpu| {
+        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1] {
+            let plan = random::plan(model);
+            let parameters = random::parameters(&plan, 6);
+            let run = |variants| {
+                let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, variants).unwrap();
+                for step in 1..=3 {
+                    let batch = random::batch(&plan.input, plan.tasks.len(), 300 - 7 * step as usize, step);
+                    executor.train_step(&batch, &Rule::default(), step).unwrap();
+                }
+                executor.parameters().unwrap().map(f32::to_bits)
+            };
+            let expected = run(gpu.default_variants());
+            let variants = variants(gpu);
+            assert!(variants.len() >= 6);
+            for v in variants {
+                assert!(run(v) == expected, "{device}: {v} differs from {}", gpu.default_variants());
+            }
+        }
+    });
+}
+
+#[test]
+fn golden_cases_hold_in_every_variant() {
+    for adapter in test_adapters() {
+        let gpu = Gpu::open(&adapter, Checks::Off).unwrap();
+        for v in variants(&gpu) {
+            for name in ["mmoe", "cgc_tanh", "ple_two_levels"] {
+                let golden = Golden::load(name);
+                let (plan, parameters, batch) = (golden.plan.clone(), golden.parameters.clone(), golden.batch.clone());
+                let case = Case { plan, parameters, batch };
+                let executor = GpuExecutor::new(&gpu, case.plan.clone(), &case.parameters, case.batch.rows, v).unwrap();
+                let (logits, gradients) = logits_and_gradients(executor, &case);
+                let expected = golden.logits();
+                assert_close(&format!("{v} {name} logits"), &logits, &expected, bound(&expected));
+                for p in golden.plan.parameters() {
+                    let expected = golden.expected(&format!("grad.{}", p.name));
+                    let actual = gradients.get(&golden.plan, &p.name).unwrap();
+                    assert_close(&format!("{v} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
+                }
+            }
         }
     }
 }
@@ -51,7 +106,8 @@ struct Case {
 
 fn check_case(what: &str, gpu: &Gpu, case: &Case) {
     let mut reference = Reference::new(case.plan.clone(), case.parameters.map(f64::from));
-    let executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+    let executor =
+        GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants()).unwrap();
     let (logits, gradients) = logits_and_gradients(executor, case);
     let expected = reference.logits(&case.batch);
     assert_close(&format!("{what} logits"), &logits, &expected, bound(&expected));
@@ -94,7 +150,8 @@ fn bound(expected: &[f64]) -> f64 {
 /// What a step leaves on the device: gates' weights, the loss, and the gradient by the input.
 fn check_tensors(what: &str, gpu: &Gpu, golden: &Golden) {
     let rows = golden.batch.rows;
-    let mut executor = GpuExecutor::new(gpu, golden.plan.clone(), &golden.parameters, rows).unwrap();
+    let mut executor =
+        GpuExecutor::new(gpu, golden.plan.clone(), &golden.parameters, rows, gpu.default_variants()).unwrap();
     executor.train_step(&golden.batch, &Rule::default(), 1).unwrap();
     for (l, gate) in
         golden.plan.levels.iter().enumerate().flat_map(|(l, level)| level.gates.iter().map(move |g| (l, g)))
@@ -119,7 +176,9 @@ fn golden_cases_hold_on_every_adapter() {
             let golden = Golden::load(name);
             let case =
                 Case { plan: golden.plan.clone(), parameters: golden.parameters.clone(), batch: golden.batch.clone() };
-            let executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            let executor =
+                GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
+                    .unwrap();
             let (logits, gradients) = logits_and_gradients(executor, &case);
             let expected = golden.logits();
             assert_close(&format!("{device} {name} logits"), &logits, &expected, bound(&expected));
@@ -128,7 +187,9 @@ fn golden_cases_hold_on_every_adapter() {
                 let actual = gradients.get(&golden.plan, &p.name).unwrap();
                 assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
             }
-            let mut executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows).unwrap();
+            let mut executor =
+                GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
+                    .unwrap();
             check_tensors(&format!("{device} {name}"), gpu, &golden);
             for step in 1..=golden.steps {
                 executor.train_step(&case.batch, &Optimizer::Adam(golden.adam).into(), step).unwrap();
@@ -193,7 +254,7 @@ fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
             let plan = random::plan(random::FAMILIES[2].1);
             let parameters = random::parameters(&plan, 5);
             let mut reference = Reference::new(plan.clone(), parameters.map(f64::from));
-            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64).unwrap();
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
             for step in 1..=5 {
                 // Batches of different sizes, and rows of tables that come and go.
                 let rows = [64, 63, 5, 64, 40][step as usize - 1];
@@ -219,7 +280,7 @@ fn sums_for_progress_match_the_cpu_device() {
         let batch = random::batch(&plan.input, plan.tasks.len(), 300, 9);
         let rule = Optimizer::Sgd(Sgd { learning_rate: 0.0, momentum: 0.0 }).into();
         let mut cpu = Reference::new(plan.clone(), parameters.clone());
-        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300).unwrap();
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
         for _ in 0..2 {
             for step in 1..=3 {
                 cpu.train_step(&batch, &rule, step);
@@ -250,7 +311,7 @@ fn two_runs_on_one_adapter_give_the_same_bits() {
         let run = || {
             let plan = random::plan(random::FAMILIES[5].1);
             let parameters = random::parameters(&plan, 6);
-            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300).unwrap();
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
             for step in 1..=4 {
                 let batch = random::batch(&plan.input, plan.tasks.len(), 300 - step as usize, step);
                 executor.train_step(&batch, &Rule::default(), step).unwrap();
@@ -267,7 +328,7 @@ fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
     each_device(|device, gpu| {
         let plan = random::plan(random::FAMILIES[4].1);
         let mut parameters = random::parameters(&plan, 6);
-        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32).unwrap();
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32, gpu.default_variants()).unwrap();
         let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
         executor.train_step(&batch, &Rule::default(), 1).unwrap();
         parameters = executor.parameters().unwrap();

@@ -3,19 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
-use polygate::kernels::{self, KERNELS, SOURCES, ShaderStruct, Source, Step};
+use polygate::kernels::{self, Kernel, ShaderStruct, Source, Step, kernels};
 
 fn parse(source: &Source) -> naga::Module {
     let wgsl = source.wgsl();
     let module = naga::front::wgsl::parse_str(&wgsl).unwrap_or_else(|e| panic!("{}", e.emit_to_string(&wgsl)));
-    let validated = Validator::new(ValidationFlags::all(), Capabilities::default()).validate(&module);
+    let validated = polygate::gpu::validator(source).validate(&module);
     validated.unwrap_or_else(|e| panic!("{}", e.emit_to_string(&wgsl)));
     module
 }
 
 fn source(name: &str) -> Source {
-    SOURCES.into_iter().find(|s| s.name == name).unwrap()
+    kernels().map(|k| k.source).find(|s| s.name == name).unwrap()
 }
 
 #[test]
@@ -28,18 +27,22 @@ fn every_shader_file_is_valid_and_every_entry_point_is_in_the_table() {
         .filter(|path| path.is_file())
         .map(|path| stem(&path))
         .collect();
-    assert_eq!(files, SOURCES.iter().map(|s| s.name.to_owned()).collect());
+    let table: Vec<Kernel> = kernels().collect();
+    assert_eq!(files, table.iter().map(|k| k.source.name.to_owned()).collect());
     assert!(files.len() >= 5);
-    for s in SOURCES {
-        let entries: BTreeSet<String> = parse(&s).entry_points.iter().map(|e| e.name.clone()).collect();
-        let listed = KERNELS.iter().filter(|k| k.source.name == s.name).map(|k| k.entry.to_owned());
-        assert_eq!(entries, listed.collect(), "{}", s.name);
+    for name in files {
+        let listed: BTreeSet<&str> = table.iter().filter(|k| k.source.name == name).map(|k| k.entry).collect();
+        for kernel in table.iter().filter(|k| k.source.name == name) {
+            let module = parse(&kernel.source);
+            let entries: BTreeSet<&str> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
+            assert_eq!(entries, listed, "{name}");
+        }
     }
 }
 
 #[test]
 fn every_entry_point_keeps_to_the_limits_that_webgpu_grants() {
-    for kernel in KERNELS {
+    for kernel in kernels() {
         let reflection = polygate::gpu::reflect(&kernel.source, kernel.entry);
         let storage = reflection.bindings.iter().filter(|b| b.kind != polygate::gpu::BindingKind::Uniform);
         assert!(storage.count() <= 8, "{} binds more than 8 storage buffers", kernel.entry);
@@ -58,7 +61,7 @@ fn assert_same<T: ShaderStruct>(shader: &str) {
 
 #[test]
 fn host_structs_lie_as_the_shaders_declare_them() {
-    for shader in ["embedding", "loss", "weight_grad", "optimizer"] {
+    for shader in ["embedding", "level", "loss", "weight_grad", "optimizer"] {
         assert_same::<Step>(shader);
     }
     assert_same::<kernels::embedding::Column>("embedding");
@@ -68,8 +71,28 @@ fn host_structs_lie_as_the_shaders_declare_them() {
     assert_same::<kernels::weight_grad::Layer>("weight_grad");
 }
 
+#[test]
+fn a_variant_has_the_tile_that_its_shader_has() {
+    for variant in kernels::variant::LEVEL_VARIANTS {
+        assert_tile(&variant.kernel(), variant.tile);
+    }
+    for variant in kernels::variant::WEIGHT_GRAD_VARIANTS {
+        assert_tile(&variant.kernel(), variant.tile);
+    }
+}
+
+fn assert_tile(kernel: &Kernel, tile: kernels::variant::Tile) {
+    let module = parse(&kernel.source);
+    assert_eq!(4.0 * constant_of(&module, "ROW_BLOCKS"), f64::from(tile.rows), "{tile}");
+    assert_eq!(4.0 * constant_of(&module, "COLUMN_BLOCKS"), f64::from(tile.columns), "{tile}");
+    assert_eq!(kernel.source.subgroups, tile.shared, "{tile}");
+}
+
 fn constant(shader: &str, name: &str) -> f64 {
-    let module = parse(&source(shader));
+    constant_of(&parse(&source(shader)), name)
+}
+
+fn constant_of(module: &naga::Module, name: &str) -> f64 {
     let (_, constant) = module.constants.iter().find(|(_, c)| c.name.as_deref() == Some(name)).unwrap();
     match module.global_expressions[constant.init] {
         naga::Expression::Literal(naga::Literal::U32(x)) => f64::from(x),
@@ -84,9 +107,11 @@ fn constants_that_both_sides_name_are_equal() {
     assert_eq!(constant("loss", "BINS"), polygate::metrics::BINS as f64);
     assert_eq!(constant("loss", "LOWEST"), f64::from(polygate::metrics::LOWEST));
     assert_eq!(constant("loss", "BINS_PER_UNIT"), f64::from(polygate::metrics::BINS_PER_UNIT));
-    assert_eq!(constant("level", "TILE"), f64::from(kernels::level::TILE));
     for name in ["level", "weight_grad"] {
         assert_eq!(constant(name, "NONE"), f64::from(kernels::NONE));
+    }
+    for (i, name) in ["BINARY", "REGRESSION"].iter().enumerate() {
+        assert_eq!(constant("level", name), i as f64);
     }
     for (i, name) in ["IDENTITY", "RELU", "TANH", "SIGMOID", "GELU"].iter().enumerate() {
         assert_eq!(constant("level", name), i as f64);

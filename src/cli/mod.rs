@@ -17,7 +17,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Args, Parser, Subcommand};
 
 use crate::data::{Dataset, encode_files};
+use crate::device::{Device, DeviceOptions};
 use crate::executor::Executor;
+use crate::gpu::Checks;
 use crate::run::{Run, Which};
 
 /// Trains multi-task recommendation models (Shared-Bottom, OMoE, MMoE, CGC, PLE) on any GPU, or on the CPU.
@@ -46,6 +48,12 @@ struct DeviceArg {
     /// `polygate adapters` lists them. Software adapters are used only when named
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
+    /// Take the default kernels instead of measuring once which are fastest for this adapter and model
+    #[arg(long, env = "POLYGATE_NO_TUNE", hide_env_values = true)]
+    no_tune: bool,
+    /// Let shaders check every index and loop: slower, for when a driver is in doubt
+    #[arg(long)]
+    checked: bool,
 }
 
 #[derive(Args)]
@@ -57,8 +65,9 @@ struct DataDirArg {
 
 impl DeviceArg {
     /// Selects the device and says which and why.
-    fn select(&self) -> anyhow::Result<crate::device::Device> {
-        let device = crate::device::Device::select(&self.device)?;
+    fn select(&self) -> anyhow::Result<Device> {
+        let checks = if self.checked { Checks::On } else { Checks::of_build() };
+        let device = Device::select(&self.device, DeviceOptions { checks, tune: !self.no_tune })?;
         eprintln!("device: {} ({})", device.name, device.reason);
         Ok(device)
     }
@@ -102,7 +111,7 @@ impl RunOnFiles {
         let run = Run::load(&self.run, self.checkpoint)?;
         let device = self.device.select()?;
         let dataset = Arc::new(encode_files(&run.schema, &self.data, &self.data_dir, labels, keep)?);
-        let executor = device.open(run.plan.clone(), &run.parameters, run.config.train.batch_size)?;
+        let executor = device.open_to_predict(run.plan.clone(), &run.parameters, run.config.train.batch_size)?;
         Ok(Opened { run, dataset, executor })
     }
 }
@@ -114,7 +123,7 @@ const INTERRUPTED: u8 = 130;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // Where there is no screen, wgpu logs an error of OpenGL's on its way to the adapters.
-    const FILTER: &str = "warn,wgpu_hal=error,wgpu_hal::gles=off,wgpu_core=error";
+    const FILTER: &str = "warn,polygate=info,wgpu_hal=error,wgpu_hal::gles=off,wgpu_core=error";
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(FILTER))
         .format_timestamp(None)
         .format_target(false)

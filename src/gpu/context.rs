@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adapter::Choice;
 use crate::executor::ExecutorError;
+use crate::kernels::variant::Abilities;
 
 /// Whether shaders check bounds and loops. The fast setting relies on conformance having run with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,7 @@ pub struct Context {
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
     pub checks: Checks,
+    pub abilities: Abilities,
     max_binding: u64,
     trouble: Arc<Trouble>,
 }
@@ -52,9 +54,14 @@ impl Context {
         limits.max_storage_buffer_binding_size = has.max_storage_buffer_binding_size;
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("polygate"),
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            required_features: adapter.features() & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SUBGROUP),
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
+        };
+        let info = adapter.get_info();
+        let abilities = Abilities {
+            shares: adapter.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8,
+            software: info.device_type == wgpu::DeviceType::Cpu,
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| ExecutorError::Lost(format!("no device from {}: {e}", choice.summary)))?;
@@ -74,7 +81,7 @@ impl Context {
                 on_lost.note(ExecutorError::Lost(message));
             }
         });
-        Ok(Self { device, queue, checks, max_binding: limits.max_storage_buffer_binding_size, trouble })
+        Ok(Self { device, queue, checks, abilities, max_binding: limits.max_storage_buffer_binding_size, trouble })
     }
 
     /// Whether passes can be timed by the GPU.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::adapter::Choice;
 use super::context::{Checks, Context};
-use super::stages::{Buffers, Pipelines, Stages};
+use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
-use crate::kernels::{self, BatchWords, Place, Step, StepOp, loss, weight_grad};
+use crate::kernels::variant::{Abilities, Variants};
+use crate::kernels::{self, BatchWords, Place, Step, StepOp, level, loss, weight_grad};
 use crate::optim::{Optimizer, Rule};
 use crate::plan::{Parameters, Plan, TensorId};
 
@@ -36,6 +37,16 @@ impl Gpu {
         context.check()?;
         Ok(Self { context: Arc::new(context), pipelines })
     }
+
+    /// What decides which variants of kernels this device can run.
+    pub fn abilities(&self) -> Abilities {
+        self.context.abilities
+    }
+
+    /// The variants that this device takes where nothing was measured.
+    pub fn default_variants(&self) -> Variants {
+        Variants::default_for(self.context.abilities)
+    }
 }
 
 /// A plan with its parameters on a device.
@@ -49,6 +60,7 @@ pub struct GpuExecutor {
     stages: Stages,
     words: BatchWords,
     in_flight: VecDeque<wgpu::SubmissionIndex>,
+    variants: Variants,
     weight_tiles: u32,
 }
 
@@ -56,21 +68,22 @@ impl GpuExecutor {
     /// Puts a plan with its parameters on a device, for batches of up to `batch_size` rows.
     ///
     /// # Errors
-    /// Where the device cannot hold it.
+    /// Where the device cannot hold it, or its driver refuses a kernel.
     pub fn new(
         gpu: &Gpu,
         plan: Arc<Plan>,
         parameters: &Parameters<f32>,
         batch_size: usize,
+        variants: Variants,
     ) -> Result<Self, ExecutorError> {
         let Gpu { context, pipelines } = gpu.clone();
-        let capacity = batch_size.max(1).next_multiple_of(pipelines.group_rows() as usize);
-        let (layers, weight_tiles) = weight_grad::layers(Place { plan: &plan, capacity });
-        let buffers = Buffers::new(&context, &plan, capacity, pipelines.group_rows(), parameters, &layers)?;
-        let stages = Stages::new(&context, &pipelines, &buffers);
+        let capacity = batch_size.max(1).next_multiple_of(variants.level.rows_of_workgroup() as usize);
+        let (layers, weight_tiles) = weight_grad::layers(Place { plan: &plan, capacity }, variants.weight_grad);
+        let buffers = Buffers::new(&context, &plan, capacity, variants, parameters, &layers)?;
+        let stages = Stages::new(&context, &pipelines, variants, &buffers);
         context.check()?;
         let (words, in_flight) = (BatchWords::default(), VecDeque::new());
-        Ok(Self { context, plan, capacity, pipelines, buffers, stages, words, in_flight, weight_tiles })
+        Ok(Self { context, plan, capacity, pipelines, buffers, stages, words, in_flight, variants, weight_tiles })
     }
 
     /// The values of a tensor in the last batch, `[rows, width]`, for tests and conformance.
@@ -112,7 +125,7 @@ impl GpuExecutor {
         let bytes: &[u8] = bytemuck::cast_slice(words);
         if bytes.len() as u64 > self.buffers.batch.size() {
             self.buffers.batch = self.context.storage("a batch", bytes.len() * 3 / 2)?;
-            self.stages = Stages::new(&self.context, &self.pipelines, &self.buffers);
+            self.stages = Stages::new(&self.context, &self.pipelines, self.variants, &self.buffers);
         }
         self.context.queue.write_buffer(&self.buffers.batch, 0, bytes);
         self.context.queue.write_buffer(&self.buffers.step, 0, bytemuck::bytes_of(&step));
@@ -133,17 +146,22 @@ impl GpuExecutor {
     pub(super) fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
         let is_adam = matches!(rule.optimizer, Optimizer::Adam(_));
-        let level_groups = kernels::level::workgroups(batch.rows, p.group_rows());
+        let mut levels = |bound: &[BoundLevel]| {
+            for b in bound {
+                b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
+            }
+        };
         let (bound, workgroups) = match op {
             StepOp::EmbeddingForward => (
                 &s.embedding_forward,
                 kernels::embedding::forward_workgroups(place, batch.rows, p.embedding_forward.group()),
             ),
-            StepOp::LevelForward(l) => (&s.forward[l], level_groups),
-            StepOp::LossAndGrad => (&s.loss_and_grad, loss::workgroups(place)),
-            StepOp::LevelInputGrad(l) => (&s.input_grad[l], level_groups),
+            StepOp::LevelForward(l) => return levels(&s.forward[l]),
+            StepOp::Towers => return levels(&s.towers),
+            StepOp::LevelInputGrad(l) => return levels(&s.input_grad[l]),
+            StepOp::LossSums => (&s.loss_sums, loss::workgroups(place)),
             StepOp::WeightGrad => {
-                (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.capacity, p.weight_grad.group()))
+                (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.capacity, self.variants.weight_grad))
             }
             StepOp::Optimizer => {
                 (if is_adam { &s.adam } else { &s.sgd }, kernels::optimizer::workgroups(place, p.adam.group()))
@@ -158,6 +176,12 @@ impl GpuExecutor {
             ),
         };
         bound.dispatch(pass, workgroups);
+    }
+
+    /// Runs ops once over the batch that was uploaded last, and waits for them.
+    pub(super) fn run(&self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
+        let submission = self.submit("ops", |pass| self.encode(pass, ops.iter().copied(), batch, rule), |_| {});
+        self.context.wait(Some(submission))
     }
 
     /// Runs `encode` in one compute pass of one submission.

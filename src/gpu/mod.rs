@@ -6,9 +6,11 @@ mod executor;
 mod pipeline;
 mod stages;
 mod timing;
+mod tune;
 
 pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, find};
 pub use context::Checks;
 pub use executor::{Gpu, GpuExecutor};
-pub use pipeline::{Binding, BindingKind, Reflection, reflect};
+pub use pipeline::{Binding, BindingKind, Reflection, reflect, validator};
+pub use tune::{Tuned, candidates, tune};
 pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch, write_trace};

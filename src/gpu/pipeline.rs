@@ -37,8 +37,7 @@ pub fn reflect(source: &Source, entry: &str) -> Reflection {
     let wgsl = source.wgsl();
     let module = naga::front::wgsl::parse_str(&wgsl)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(&wgsl, source.name)));
-    let capabilities = naga::valid::Capabilities::default();
-    let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
+    let info = validator(source)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{}", e.emit_to_string_with_path(&wgsl, source.name)));
     let position = module.entry_points.iter().position(|e| e.name == entry);
@@ -65,6 +64,17 @@ pub fn reflect(source: &Source, entry: &str) -> Reflection {
     Reflection { bindings, workgroup_size, overrides: overrides(&module) }
 }
 
+/// A validator that lets a source do what it says it does.
+pub fn validator(source: &Source) -> naga::valid::Validator {
+    use naga::valid::{Capabilities, ShaderStages, SubgroupOperationSet, ValidationFlags, Validator};
+    let capabilities = if source.subgroups { Capabilities::SUBGROUP } else { Capabilities::empty() };
+    let mut validator = Validator::new(ValidationFlags::all(), capabilities);
+    if source.subgroups {
+        validator.subgroup_stages(ShaderStages::COMPUTE).subgroup_operations(SubgroupOperationSet::all());
+    }
+    validator
+}
+
 fn overrides(module: &naga::Module) -> BTreeMap<String, u32> {
     let default = |o: &naga::Override| match module.global_expressions[o.init?] {
         naga::Expression::Literal(naga::Literal::U32(value)) => Some((o.name.clone()?, value)),
@@ -88,7 +98,8 @@ pub struct Bound {
 }
 
 impl Pipeline {
-    pub fn new(context: &Context, kernel: Kernel) -> Self {
+    /// `overrides` are values of the shader's override constants.
+    pub fn new(context: &Context, kernel: Kernel, overrides: &[(&str, f64)]) -> Self {
         let device = &context.device;
         let reflection = reflect(&kernel.source, kernel.entry);
         let label = Some(kernel.entry);
@@ -106,8 +117,8 @@ impl Pipeline {
             module: &module,
             entry_point: label,
             compilation_options: wgpu::PipelineCompilationOptions {
+                constants: overrides,
                 zero_initialize_workgroup_memory: context.checks == Checks::On,
-                ..wgpu::PipelineCompilationOptions::default()
             },
             cache: None,
         });

@@ -1,30 +1,42 @@
 //! What an executor dispatches: pipelines, the buffers of a plan, and the two bound together.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
-use crate::kernels::{self, KERNELS, Place, Step, loss, weight_grad};
+use crate::kernels::variant::{LevelVariant, Variants, WeightGradVariant};
+use crate::kernels::{self, PLAIN_KERNELS, Place, Step, level, loss, weight_grad};
 use crate::plan::{Parameters, Plan};
 
-/// Every kernel on a device.
+/// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
     pub embedding_forward: Pipeline,
     pub embedding_adam: Pipeline,
     pub embedding_sgd: Pipeline,
     pub embedding_adam_others: Pipeline,
     pub embedding_sgd_others: Pipeline,
-    pub level_forward: Pipeline,
-    pub level_input_grad: Pipeline,
-    pub loss_and_grad: Pipeline,
-    pub weight_grad: Pipeline,
+    pub loss_sums: Pipeline,
     pub adam: Pipeline,
     pub sgd: Pipeline,
+    levels: Mutex<HashMap<LevelVariant, Arc<Pipeline>>>,
+    weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
 
-/// A level's ops in one direction.
+/// A dispatch of a level.
 pub struct Program {
-    pub ops: wgpu::Buffer,
-    pub lists: wgpu::Buffer,
+    ops: wgpu::Buffer,
+    lists: wgpu::Buffer,
+    /// Workgroups along y.
+    items: u32,
+}
+
+/// A dispatch of a level with its buffers.
+pub struct BoundLevel {
+    pub bound: Bound,
+    /// Workgroups along y.
+    pub items: u32,
 }
 
 /// A plan's buffers, allocated once.
@@ -48,9 +60,10 @@ pub struct Buffers {
     pub fields: wgpu::Buffer,
     pub tasks: wgpu::Buffer,
     pub layers: wgpu::Buffer,
-    /// Levels, then the towers.
-    pub forward: Vec<Program>,
-    pub input_grad: Vec<Program>,
+    /// Of levels, then the towers; each one dispatch or several.
+    forward: Vec<Vec<Program>>,
+    input_grad: Vec<Vec<Program>>,
+    towers: Vec<Program>,
 }
 
 /// Pipelines with their buffers.
@@ -60,9 +73,11 @@ pub struct Stages {
     pub embedding_sgd: Bound,
     pub embedding_adam_others: Bound,
     pub embedding_sgd_others: Bound,
-    pub forward: Vec<Bound>,
-    pub input_grad: Vec<Bound>,
-    pub loss_and_grad: Bound,
+    /// Of levels, then the towers; each one dispatch or several.
+    pub forward: Vec<Vec<BoundLevel>>,
+    pub input_grad: Vec<Vec<BoundLevel>>,
+    pub towers: Vec<BoundLevel>,
+    pub loss_sums: Bound,
     pub weight_grad: Bound,
     pub adam: Bound,
     pub sgd: Bound,
@@ -71,8 +86,8 @@ pub struct Stages {
 impl Pipelines {
     pub fn new(context: &Context) -> Self {
         let new = |entry: &str| {
-            let kernel = KERNELS.into_iter().find(|k| k.entry == entry);
-            Pipeline::new(context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")))
+            let kernel = PLAIN_KERNELS.into_iter().find(|k| k.entry == entry);
+            Pipeline::new(context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")), &[])
         };
         Self {
             embedding_forward: new("embedding_forward"),
@@ -80,18 +95,24 @@ impl Pipelines {
             embedding_sgd: new("embedding_sgd"),
             embedding_adam_others: new("embedding_adam_others"),
             embedding_sgd_others: new("embedding_sgd_others"),
-            level_forward: new("level_forward"),
-            level_input_grad: new("level_input_grad"),
-            loss_and_grad: new("loss_and_grad"),
-            weight_grad: new("weight_grad"),
+            loss_sums: new("loss_sums"),
             adam: new("adam"),
             sgd: new("sgd"),
+            levels: Mutex::default(),
+            weight_grads: Mutex::default(),
         }
     }
 
-    /// Rows that a workgroup of a level owns.
-    pub fn group_rows(&self) -> u32 {
-        self.level_forward.reflection.overrides["group_rows"]
+    pub fn level(&self, context: &Context, variant: LevelVariant) -> Arc<Pipeline> {
+        let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides()));
+        levels.entry(variant).or_insert_with(new).clone()
+    }
+
+    pub fn weight_grad(&self, context: &Context, variant: WeightGradVariant) -> Arc<Pipeline> {
+        let mut weight_grads = self.weight_grads.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides()));
+        weight_grads.entry(variant).or_insert_with(new).clone()
     }
 }
 
@@ -100,15 +121,18 @@ impl Buffers {
         context: &Context,
         plan: &Plan,
         capacity: usize,
-        group_rows: u32,
+        variants: Variants,
         parameters: &Parameters<f32>,
         layers: &[weight_grad::Layer],
     ) -> Result<Self, ExecutorError> {
         let place = Place { plan, capacity };
         let (tasks, dense, tables) = (plan.tasks.len(), plan.dense.len * 4, plan.embedding.len * 4);
         let arena = plan.arena_stride() * capacity * 4;
-        let program = |p: kernels::level::Program| -> Result<Program, ExecutorError> {
-            Ok(Program { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)? })
+        let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
+            let upload = |(p, items): (level::Program, u32)| {
+                Ok(Program { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
+            };
+            program.dispatches(variants.level).into_iter().map(upload).collect()
         };
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
@@ -131,20 +155,17 @@ impl Buffers {
             fields: context.upload("fields", &kernels::embedding::fields(place))?,
             tasks: context.upload("tasks", &loss::tasks(place))?,
             layers: context.upload("layers", layers)?,
-            forward: plan
-                .blocks()
-                .map(|level| program(kernels::level::forward(level, place, group_rows)))
-                .collect::<Result<_, _>>()?,
-            input_grad: plan
-                .blocks()
-                .map(|level| program(kernels::level::input_grad(level, place, group_rows)))
-                .collect::<Result<_, _>>()?,
+            forward: plan.blocks().map(|l| programs(level::forward(l, place))).collect::<Result<_, _>>()?,
+            input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
+            towers: programs(level::towers(place))?,
         })
     }
 }
 
 impl Stages {
-    pub fn new(context: &Context, p: &Pipelines, b: &Buffers) -> Self {
+    pub fn new(context: &Context, p: &Pipelines, variants: Variants, b: &Buffers) -> Self {
+        let level = p.level(context, variants.level);
+        let weight_grad = p.weight_grad(context, variants.weight_grad);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
@@ -154,22 +175,22 @@ impl Stages {
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
-        let level = |pipeline: &Pipeline, programs: &[Program]| {
-            let bound = |program: &Program| {
-                bind(pipeline, &[&arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]])
-            };
-            programs.iter().map(bound).collect()
+        let one = |program: &Program| BoundLevel {
+            bound: bind(&level, &[&step, &arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]]),
+            items: program.items,
         };
+        let each = |programs: &Vec<Program>| programs.iter().map(one).collect();
         Self {
             embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
             embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
             embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
             embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
             embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
-            forward: level(&p.level_forward, &b.forward),
-            input_grad: level(&p.level_input_grad, &b.input_grad),
-            loss_and_grad: bind(&p.loss_and_grad, &[&step, &arenas, &loss]),
-            weight_grad: bind(&p.weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
+            forward: b.forward.iter().map(each).collect(),
+            input_grad: b.input_grad.iter().map(each).collect(),
+            towers: each(&b.towers),
+            loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
+            weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
             adam: bind(&p.adam, &[&step, &dense]),
             sgd: bind(&p.sgd, &[&step, &dense]),
         }

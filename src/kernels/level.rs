@@ -1,13 +1,13 @@
 //! `shaders/level.wgsl`: a level as a list of ops, forward and backward. The shader says what each op does.
 
-use super::{NONE, Place, Workgroups, shader_struct};
+use super::variant::{Form, LevelVariant};
+use super::{NONE, Place, Workgroups, loss, shader_struct};
 use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, TensorId};
 
 shader_struct! {
     pub struct Op {
         pub kind: u32,
         pub barrier: u32,
-        pub first_item: u32,
         pub output: u32,
         pub output_stride: u32,
         pub output_width: u32,
@@ -21,6 +21,7 @@ shader_struct! {
         pub gate_stride: u32,
         pub list: u32,
         pub list_count: u32,
+        pub padding: u32,
     }
 }
 
@@ -28,63 +29,69 @@ const LINEAR: u32 = 0;
 const SOFTMAX: u32 = 1;
 const MIX: u32 = 2;
 const CONCAT: u32 = 3;
-const SCORE_GRAD: u32 = 4;
-const SOFTMAX_GRAD: u32 = 5;
-const EXPERT_GRAD: u32 = 6;
-const LINEAR_GRAD: u32 = 7;
+const LOSS_GRAD: u32 = 4;
+const SCORE_GRAD: u32 = 5;
+const SOFTMAX_GRAD: u32 = 6;
+const EXPERT_GRAD: u32 = 7;
+const LINEAR_GRAD: u32 = 8;
 
-/// The rows and columns of a register tile, as `TILE` in the shader.
-pub const TILE: u32 = 8;
-
-/// What one dispatch of a level does.
+/// Ops in order, and the lists that they point into. What one dispatch does, or, cut at the barriers, several.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {
     pub ops: Vec<Op>,
     pub lists: Vec<u32>,
 }
 
-pub fn workgroups(rows: usize, group_rows: u32) -> Workgroups {
-    [(rows as u32).div_ceil(group_rows), 1]
+impl Program {
+    /// The programs that a variant dispatches one after another, each with its number of items along y.
+    pub fn dispatches(self, variant: LevelVariant) -> Vec<(Self, u32)> {
+        match variant.form {
+            Form::Group | Form::Lanes => vec![(self, 1)],
+            Form::Phases => self.phases().map(|phase| (phase.clone(), phase.items(variant))).collect(),
+        }
+    }
+
+    /// Cut at the barriers.
+    fn phases(&self) -> impl Iterator<Item = Self> {
+        let phases = self.ops.chunk_by(|_, next| next.barrier == 0);
+        phases.map(|ops| Self { ops: ops.to_vec(), lists: self.lists.clone() })
+    }
+
+    /// Items over the rows of one tile, as `items` in the shader.
+    fn items(&self, LevelVariant { tile, .. }: LevelVariant) -> u32 {
+        let of = |op: &Op| match op.kind {
+            LINEAR | LINEAR_GRAD => op.output_stride.div_ceil(tile.columns / 4),
+            SOFTMAX | SOFTMAX_GRAD | LOSS_GRAD => tile.rows,
+            _ => tile.rows * op.output_stride,
+        };
+        self.ops.iter().map(of).sum()
+    }
 }
 
-/// Layers by depth, all MLPs side by side; then softmax; then mixes, or the concatenation.
-pub fn forward(level: &Level, place: Place, group_rows: u32) -> Program {
-    let mut b = Builder::new(place, group_rows);
-    let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
-    for depth in 0..deepest {
-        b.begin_phase();
-        level.mlps().filter_map(|mlp| mlp.layers.get(depth)).for_each(|layer| b.linear(layer));
-    }
-    b.begin_phase();
-    level.gates.iter().for_each(|gate| b.softmax(gate));
-    if let Some(concat) = &level.concat {
-        b.concat(level, concat);
-    }
-    b.begin_phase();
-    level.gates.iter().for_each(|gate| b.mix(level, gate));
+/// Workgroups over the rows of a batch, for `items` along y.
+pub fn workgroups(rows: usize, items: u32, variant: LevelVariant) -> Workgroups {
+    [(rows as u32).div_ceil(variant.rows_of_workgroup()), items]
+}
+
+pub fn forward(level: &Level, place: Place) -> Program {
+    let mut b = Builder::new(place);
+    b.forward(level);
     b.program
 }
 
-/// Gates and experts' outputs; then layers from the last, all MLPs side by side; then the level's inputs.
-pub fn input_grad(level: &Level, place: Place, group_rows: u32) -> Program {
-    let mut b = Builder::new(place, group_rows);
-    let is_towers = std::ptr::eq(level, &place.plan.towers);
+pub fn input_grad(level: &Level, place: Place) -> Program {
+    let mut b = Builder::new(place);
+    b.input_grad(level);
+    b.program
+}
+
+/// The towers forward, the gradient of the loss by their logits, and the towers backward.
+pub fn towers(place: Place) -> Program {
+    let mut b = Builder::new(place);
+    b.forward(&place.plan.towers);
     b.begin_phase();
-    level.gates.iter().for_each(|gate| b.score_grad(level, gate));
-    if !is_towers {
-        (0..level.experts.len()).for_each(|e| b.expert_grad(level, e));
-    }
-    b.begin_phase();
-    level.gates.iter().for_each(|gate| b.softmax_grad(gate));
-    let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
-    for from_end in 0..deepest.saturating_sub(1) {
-        b.begin_phase();
-        for mlp in level.mlps().filter(|mlp| mlp.layers.len() > from_end + 1) {
-            b.hidden_grad(mlp, mlp.layers.len() - 1 - from_end);
-        }
-    }
-    b.begin_phase();
-    level.inputs().into_iter().for_each(|input| b.slot_grad(level, input));
+    (0..place.plan.tasks.len()).for_each(|task| b.loss_grad(task));
+    b.input_grad(&place.plan.towers);
     b.program
 }
 
@@ -100,17 +107,51 @@ fn activation_number(activation: Activation) -> u32 {
 
 struct Builder<'a> {
     place: Place<'a>,
-    group_rows: u32,
     program: Program,
     /// Whether the next op must wait for those before.
     barrier: bool,
-    /// Items of the ops since the last barrier.
-    items: u32,
 }
 
 impl<'a> Builder<'a> {
-    fn new(place: Place<'a>, group_rows: u32) -> Self {
-        Self { place, group_rows, program: Program::default(), barrier: false, items: 0 }
+    fn new(place: Place<'a>) -> Self {
+        Self { place, program: Program::default(), barrier: false }
+    }
+
+    /// Layers by depth, all MLPs side by side; then softmax; then mixes, or the concatenation.
+    fn forward(&mut self, level: &Level) {
+        let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
+        for depth in 0..deepest {
+            self.begin_phase();
+            level.mlps().filter_map(|mlp| mlp.layers.get(depth)).for_each(|layer| self.linear(layer));
+        }
+        self.begin_phase();
+        level.gates.iter().for_each(|gate| self.softmax(gate));
+        if let Some(concat) = &level.concat {
+            self.concat(level, concat);
+        }
+        self.begin_phase();
+        level.gates.iter().for_each(|gate| self.mix(level, gate));
+    }
+
+    /// Gates and experts' outputs; then layers from the last, all MLPs side by side; then the level's inputs.
+    fn input_grad(&mut self, level: &Level) {
+        let is_towers = std::ptr::eq(level, &self.place.plan.towers);
+        self.begin_phase();
+        level.gates.iter().for_each(|gate| self.score_grad(level, gate));
+        if !is_towers {
+            (0..level.experts.len()).for_each(|e| self.expert_grad(level, e));
+        }
+        self.begin_phase();
+        level.gates.iter().for_each(|gate| self.softmax_grad(gate));
+        let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
+        for from_end in 0..deepest.saturating_sub(1) {
+            self.begin_phase();
+            for mlp in level.mlps().filter(|mlp| mlp.layers.len() > from_end + 1) {
+                self.hidden_grad(mlp, mlp.layers.len() - 1 - from_end);
+            }
+        }
+        self.begin_phase();
+        level.inputs().into_iter().for_each(|input| self.slot_grad(level, input));
     }
 
     /// Ops from here on may read what those before wrote.
@@ -118,13 +159,9 @@ impl<'a> Builder<'a> {
         self.barrier = !self.program.ops.is_empty();
     }
 
-    fn push(&mut self, op: Op, items: u32) {
-        if self.barrier {
-            self.items = 0;
-        }
+    fn push(&mut self, op: Op) {
         let barrier = u32::from(std::mem::take(&mut self.barrier));
-        self.program.ops.push(Op { barrier, first_item: self.items, ..op });
-        self.items += items;
+        self.program.ops.push(Op { barrier, ..op });
     }
 
     fn list(&mut self, entries: impl IntoIterator<Item = u32>) -> u32 {
@@ -147,14 +184,6 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn tiles(&self, op: &Op) -> u32 {
-        self.group_rows / TILE * op.output_stride.div_ceil(2)
-    }
-
-    fn vec4s(&self, op: &Op) -> u32 {
-        self.group_rows * op.output_stride
-    }
-
     fn linear(&mut self, layer: &Linear) {
         let place = self.place;
         let op = Op {
@@ -166,7 +195,7 @@ impl<'a> Builder<'a> {
             argument: layer.argument.map_or(NONE, |a| place.start(a)),
             ..self.op(LINEAR, layer.output)
         };
-        self.push(op, self.tiles(&op));
+        self.push(op);
     }
 
     fn softmax(&mut self, gate: &Gate) {
@@ -176,7 +205,7 @@ impl<'a> Builder<'a> {
             input_stride: self.place.stride(scores),
             ..self.op(SOFTMAX, gate.weights)
         };
-        self.push(op, self.group_rows);
+        self.push(op);
     }
 
     fn mix(&mut self, level: &Level, gate: &Gate) {
@@ -188,7 +217,7 @@ impl<'a> Builder<'a> {
             list_count: gate.sees.len() as u32,
             ..self.op(MIX, gate.output)
         };
-        self.push(op, self.vec4s(&op));
+        self.push(op);
     }
 
     fn concat(&mut self, level: &Level, concat: &Concat) {
@@ -199,12 +228,23 @@ impl<'a> Builder<'a> {
             list_count: concat.experts.len() as u32,
             ..self.op(CONCAT, concat.output)
         };
-        self.push(op, self.vec4s(&op));
+        self.push(op);
     }
 
     fn experts(&mut self, level: &Level, numbers: &[usize]) -> u32 {
         let place = self.place;
         self.list(numbers.iter().map(|&e| place.start(level.experts[e].output())))
+    }
+
+    fn loss_grad(&mut self, task: usize) {
+        let logit = self.place.plan.logit(task);
+        let op = Op {
+            input: self.place.start(logit),
+            weight: task as u32,
+            activation: loss::kind_number(self.place.plan.tasks[task].kind),
+            ..self.op(LOSS_GRAD, logit)
+        };
+        self.push(op);
     }
 
     fn score_grad(&mut self, level: &Level, gate: &Gate) {
@@ -216,7 +256,7 @@ impl<'a> Builder<'a> {
             list_count: gate.sees.len() as u32,
             ..self.op(SCORE_GRAD, gate.score.output())
         };
-        self.push(op, self.vec4s(&op));
+        self.push(op);
     }
 
     fn softmax_grad(&mut self, gate: &Gate) {
@@ -225,7 +265,7 @@ impl<'a> Builder<'a> {
             gate_stride: self.place.stride(gate.weights),
             ..self.op(SOFTMAX_GRAD, gate.score.output())
         };
-        self.push(op, self.group_rows);
+        self.push(op);
     }
 
     /// The gradient by an expert's output: from every gate that sees it, from the concatenation, and, where a later
@@ -258,7 +298,7 @@ impl<'a> Builder<'a> {
         let list_count = entries.len() as u32;
         let list = self.list(entries.into_iter().flatten());
         let op = self.through_activation(Op { list, list_count, ..self.op(EXPERT_GRAD, output) }, &level.experts[e]);
-        self.push(op, self.vec4s(&op));
+        self.push(op);
     }
 
     /// Gives an op the activation of the layer that made an MLP's output.
@@ -281,7 +321,7 @@ impl<'a> Builder<'a> {
         let list = self.list(entry);
         let op = Op { list, list_count: 1, ..self.op(LINEAR_GRAD, mlp.layers[i].input) };
         let op = self.through_layer(op, &mlp.layers[i - 1]);
-        self.push(op, self.tiles(&op));
+        self.push(op);
     }
 
     /// The gradient by a tensor that the level reads, from every MLP that starts there.
@@ -291,7 +331,7 @@ impl<'a> Builder<'a> {
         let list_count = (entries.len() / 4) as u32;
         let list = self.list(entries);
         let op = Op { list, list_count, ..self.op(LINEAR_GRAD, input) };
-        self.push(op, self.tiles(&op));
+        self.push(op);
     }
 
     fn source(&self, layer: &Linear) -> [u32; 4] {

@@ -1,4 +1,4 @@
-//! `shaders/loss.wgsl`: losses, their gradients, and the sums for progress.
+//! `shaders/loss.wgsl`: the sums of losses, for progress.
 
 use super::{Place, Workgroups, shader_struct};
 use crate::executor::TaskSums;
@@ -20,13 +20,18 @@ pub const COUNTS: usize = 2 * BINS;
 
 pub fn tasks(place: Place) -> Vec<Task> {
     let task = |(t, task): (usize, &crate::plan::Task)| Task {
-        kind: match task.kind {
-            TaskKind::Binary => 0,
-            TaskKind::Regression => 1,
-        },
+        kind: kind_number(task.kind),
         logit: place.start(place.plan.logit(t)),
     };
     place.plan.tasks.iter().enumerate().map(task).collect()
+}
+
+/// As `shaders/lib/loss.wgsl` numbers losses.
+pub fn kind_number(kind: TaskKind) -> u32 {
+    match kind {
+        TaskKind::Binary => 0,
+        TaskKind::Regression => 1,
+    }
 }
 
 pub fn workgroups(place: Place) -> Workgroups {

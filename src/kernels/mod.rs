@@ -10,6 +10,7 @@ mod ops;
 pub mod optimizer;
 pub mod roof;
 mod step;
+pub mod variant;
 pub mod weight_grad;
 
 pub use ops::{Cost, StepOp, forward_ops, train_ops};
@@ -19,6 +20,8 @@ pub use step::{BatchWords, Step};
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     pub name: &'static str,
+    /// Whether it talks within subgroups, which not every adapter can.
+    pub subgroups: bool,
     parts: &'static [&'static str],
 }
 
@@ -28,23 +31,57 @@ impl Source {
     }
 }
 
-const STEP: &str = include_str!("../../shaders/lib/step.wgsl");
-const ACTIVATION: &str = include_str!("../../shaders/lib/activation.wgsl");
-const UPDATE: &str = include_str!("../../shaders/lib/update.wgsl");
+/// A file of `shaders/lib`.
+macro_rules! library {
+    ($name:literal) => {
+        include_str!(concat!("../../shaders/lib/", $name, ".wgsl"))
+    };
+}
 
-const EMBEDDING: Source =
-    Source { name: "embedding", parts: &[include_str!("../../shaders/embedding.wgsl"), STEP, UPDATE] };
-const LEVEL: Source = Source { name: "level", parts: &[include_str!("../../shaders/level.wgsl"), ACTIVATION] };
-const LOSS: Source = Source { name: "loss", parts: &[include_str!("../../shaders/loss.wgsl"), STEP] };
-const WEIGHT_GRAD: Source =
-    Source { name: "weight_grad", parts: &[include_str!("../../shaders/weight_grad.wgsl"), STEP] };
-const OPTIMIZER: Source =
-    Source { name: "optimizer", parts: &[include_str!("../../shaders/optimizer.wgsl"), STEP, UPDATE] };
+const STEP: &str = library!("step");
+const ACTIVATION: &str = library!("activation");
+const LOSS_LIBRARY: &str = library!("loss");
+const UPDATE: &str = library!("update");
 
-const ROOF: Source = Source { name: "roof", parts: &[include_str!("../../shaders/roof.wgsl")] };
+/// A file of `shaders`, with the library files behind it.
+macro_rules! source {
+    ($name:literal, $($part:expr),*) => {
+        Source {
+            name: $name,
+            subgroups: false,
+            parts: &[include_str!(concat!("../../shaders/", $name, ".wgsl")), $($part),*],
+        }
+    };
+}
 
-/// Every shader file.
-pub const SOURCES: [Source; 6] = [EMBEDDING, LEVEL, LOSS, WEIGHT_GRAD, OPTIMIZER, ROOF];
+const EMBEDDING: Source = source!("embedding", STEP, UPDATE);
+const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
+const OPTIMIZER: Source = source!("optimizer", STEP, UPDATE);
+const ROOF: Source = source!("roof",);
+
+/// A level's shader with its tiles, which fill themselves with `products`.
+macro_rules! level_source {
+    ($products:literal, $tile:literal) => {
+        source!("level", STEP, ACTIVATION, LOSS_LIBRARY, library!($products), library!($tile))
+    };
+}
+
+const LEVEL_8X8: Source = level_source!("products_own", "tile_8x8");
+const LEVEL_16X16: Source = level_source!("products_own", "tile_16x16");
+const LEVEL_8X32: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x32") };
+const LEVEL_8X64: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x64") };
+
+/// The weight gradients' shader with its tiles, which fill themselves with `outer` products.
+macro_rules! weight_grad_source {
+    ($outer:literal, $tile:literal) => {
+        source!("weight_grad", STEP, library!($outer), library!($tile))
+    };
+}
+
+const WEIGHT_GRAD_8X8: Source = weight_grad_source!("outer_own", "tile_8x8");
+const WEIGHT_GRAD_16X16: Source = weight_grad_source!("outer_own", "tile_16x16");
+const WEIGHT_GRAD_32X8: Source = Source { subgroups: true, ..weight_grad_source!("outer_shared", "tile_32x8") };
+const WEIGHT_GRAD_64X8: Source = Source { subgroups: true, ..weight_grad_source!("outer_shared", "tile_64x8") };
 
 /// A kernel: an entry point and the file it is in.
 #[derive(Clone, Copy, Debug)]
@@ -53,22 +90,26 @@ pub struct Kernel {
     pub entry: &'static str,
 }
 
-/// The table of kernels. Tests and executors find them here.
-pub const KERNELS: [Kernel; 13] = [
+/// The kernels that come in one form.
+pub const PLAIN_KERNELS: [Kernel; 10] = [
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
     Kernel { source: EMBEDDING, entry: "embedding_adam" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
-    Kernel { source: LEVEL, entry: "level_forward" },
-    Kernel { source: LEVEL, entry: "level_input_grad" },
-    Kernel { source: LOSS, entry: "loss_and_grad" },
-    Kernel { source: WEIGHT_GRAD, entry: "weight_grad" },
+    Kernel { source: LOSS, entry: "loss_sums" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "sgd" },
     Kernel { source: ROOF, entry: "roof_copy" },
     Kernel { source: ROOF, entry: "roof_multiply_add" },
 ];
+
+/// Every kernel in each of its forms. Tests and conformance find them here.
+pub fn kernels() -> impl Iterator<Item = Kernel> {
+    let levels = variant::LEVEL_VARIANTS.into_iter().map(variant::LevelVariant::kernel);
+    let weight_grads = variant::WEIGHT_GRAD_VARIANTS.into_iter().map(variant::WeightGradVariant::kernel);
+    PLAIN_KERNELS.into_iter().chain(levels).chain(weight_grads)
+}
 
 /// Workgroups along x and y.
 pub type Workgroups = [u32; 2];

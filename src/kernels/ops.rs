@@ -7,13 +7,16 @@ use crate::data::Batch;
 use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
 use crate::plan::{Gate, Level, Linear, Plan, TensorId};
 
-/// One dispatch of a step. Levels are counted through to the towers, which are the last.
+/// A kernel's part in a step: one dispatch, or, where a level is not fused, several. Levels are counted through to the
+/// towers, which are the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOp {
     EmbeddingForward,
     LevelForward(usize),
-    LossAndGrad,
+    /// Forward, the loss's gradient, and backward.
+    Towers,
     LevelInputGrad(usize),
+    LossSums,
     WeightGrad,
     Optimizer,
     /// The table rows of the batch.
@@ -32,11 +35,14 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
 pub fn train_ops(plan: &Plan, rule: &Rule) -> impl Iterator<Item = StepOp> + use<> {
     let still = matches!(rule.optimizer, Optimizer::Sgd(sgd) if sgd.momentum == 0.0);
     let others = rule.embedding == EmbeddingUpdate::All && !still;
-    let backward = (0..plan.blocks().count()).rev().map(StepOp::LevelInputGrad);
-    forward_ops(plan)
-        .chain(std::iter::once(StepOp::LossAndGrad))
+    let levels = plan.levels.len();
+    let forward = (0..levels).map(StepOp::LevelForward);
+    let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
+    std::iter::once(StepOp::EmbeddingForward)
+        .chain(forward)
+        .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
-        .chain([StepOp::WeightGrad, StepOp::Optimizer, StepOp::EmbeddingUpdate])
+        .chain([StepOp::LossSums, StepOp::WeightGrad, StepOp::Optimizer, StepOp::EmbeddingUpdate])
         .chain(others.then_some(StepOp::EmbeddingOthers))
 }
 
@@ -45,8 +51,9 @@ impl fmt::Display for StepOp {
         match self {
             Self::EmbeddingForward => write!(f, "embedding forward"),
             Self::LevelForward(l) => write!(f, "level {l} forward"),
-            Self::LossAndGrad => write!(f, "loss and gradient"),
+            Self::Towers => write!(f, "towers and loss"),
             Self::LevelInputGrad(l) => write!(f, "level {l} input gradient"),
+            Self::LossSums => write!(f, "loss sums"),
             Self::WeightGrad => write!(f, "weight gradients"),
             Self::Optimizer => write!(f, "optimizer"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
@@ -80,9 +87,14 @@ impl StepOp {
             Self::LevelForward(l) => level(l),
             // The same products the other way round.
             Self::LevelInputGrad(l) => level(l),
-            Self::LossAndGrad => {
+            // Forward and backward.
+            Self::Towers => {
+                let once = level_cost(plan, &plan.towers, rows);
+                Cost { flops: 2.0 * once.flops, bytes: 2.0 * once.bytes }
+            }
+            Self::LossSums => {
                 let elements = rows * plan.tasks.len() as f64;
-                Cost { flops: 10.0 * elements, bytes: 16.0 * elements }
+                Cost { flops: 10.0 * elements, bytes: 12.0 * elements }
             }
             Self::WeightGrad => weight_grad_cost(place, rows),
             Self::Optimizer => {

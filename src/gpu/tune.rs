@@ -1,0 +1,141 @@
+//! Which variants of the kernels are fastest for a plan on this device, measured.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::executor::{Gpu, GpuExecutor};
+use crate::data::{Batch, Segments};
+use crate::executor::ExecutorError;
+use crate::kernels::StepOp;
+use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS};
+use crate::optim::Rule;
+use crate::plan::{Layout, Parameters, Plan};
+
+/// Timed runs of a variant; the fastest counts.
+const RUNS: usize = 3;
+
+/// Rows that software adapters are measured with at most; hardware takes whole batches.
+const SOFTWARE_ROWS: usize = 1024;
+
+/// No further variant is tried after this time.
+const BUDGET: Duration = Duration::from_secs(30);
+
+/// What a measurement came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuned {
+    pub variants: Variants,
+    /// Variants that were timed.
+    pub tried: usize,
+    pub seconds: f64,
+}
+
+/// The variants that the device can run and that are worth a try on it, its default first.
+pub fn candidates(gpu: &Gpu) -> (Vec<LevelVariant>, Vec<crate::kernels::variant::WeightGradVariant>) {
+    let (abilities, default) = (gpu.abilities(), gpu.default_variants());
+    // On software barriers and small tiles never win, and drivers take seconds for each variant.
+    let levels = LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile) && abilities.suits_level(*v));
+    let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile) && abilities.suits(v.tile));
+    let levels = std::iter::once(default.level).chain(levels.filter(|&v| v != default.level));
+    let weight_grads = std::iter::once(default.weight_grad).chain(weight_grads.filter(|&v| v != default.weight_grad));
+    (levels.collect(), weight_grads.collect())
+}
+
+/// Times the variants over a batch of `batch_size` rows, or of fewer on software.
+///
+/// # Errors
+/// The device's.
+pub fn tune(gpu: &Gpu, plan: &Plan, batch_size: usize) -> Result<Tuned, ExecutorError> {
+    let start = Instant::now();
+    let plan = Arc::new(with_one_row_tables(plan));
+    let rows = if gpu.abilities().software { batch_size.min(SOFTWARE_ROWS) } else { batch_size };
+    let batch = plain_batch(&plan, rows);
+    let (levels, weight_grads) = candidates(gpu);
+    let mut tuned = Tuned { variants: gpu.default_variants(), tried: 0, seconds: 0.0 };
+
+    let of_levels = level_ops(&plan);
+    tuned.variants.level = fastest(&mut tuned.tried, start, levels, |level| {
+        time(gpu, &plan, &batch, Variants { level, ..tuned.variants }, &of_levels)
+    })?;
+    let variants = tuned.variants;
+    tuned.variants.weight_grad = fastest(&mut tuned.tried, start, weight_grads, |weight_grad| {
+        time(gpu, &plan, &batch, Variants { weight_grad, ..variants }, &[StepOp::WeightGrad])
+    })?;
+    tuned.seconds = start.elapsed().as_secs_f64();
+    Ok(tuned)
+}
+
+/// The candidate of the least time, among those that the budget lets be tried.
+fn fastest<T: Copy>(
+    tried: &mut usize,
+    start: Instant,
+    candidates: Vec<T>,
+    mut time: impl FnMut(T) -> Result<f64, ExecutorError>,
+) -> Result<T, ExecutorError> {
+    let mut best = (candidates[0], f64::INFINITY);
+    for candidate in candidates {
+        if start.elapsed() > BUDGET {
+            break;
+        }
+        let seconds = time(candidate)?;
+        *tried += 1;
+        if seconds < best.1 {
+            best = (candidate, seconds);
+        }
+    }
+    Ok(best.0)
+}
+
+fn level_ops(plan: &Plan) -> Vec<StepOp> {
+    let levels = 0..plan.levels.len();
+    let forward = levels.clone().map(StepOp::LevelForward);
+    let backward = levels.rev().map(StepOp::LevelInputGrad);
+    forward.chain(std::iter::once(StepOp::Towers)).chain(backward).collect()
+}
+
+/// The least seconds of a few runs of these ops, after one that compiles and warms up.
+fn time(
+    gpu: &Gpu,
+    plan: &Arc<Plan>,
+    batch: &Batch,
+    variants: Variants,
+    ops: &[StepOp],
+) -> Result<f64, ExecutorError> {
+    let parameters = Parameters::init(plan, 0);
+    let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, batch.rows, variants)?;
+    executor.upload(batch, |_| {})?;
+    let mut best = f64::INFINITY;
+    for run in 0..=RUNS {
+        let start = Instant::now();
+        executor.run(ops, batch, &Rule::default())?;
+        if run > 0 {
+            best = best.min(start.elapsed().as_secs_f64());
+        }
+    }
+    Ok(best)
+}
+
+/// The plan with tables of one row, so that trying a variant does not take the memory of the tables.
+fn with_one_row_tables(plan: &Plan) -> Plan {
+    let mut plan = plan.clone();
+    plan.embedding = Layout::default();
+    for table in &mut plan.input.tables {
+        table.rows = 1;
+        plan.embedding.push_matrix(format!("embedding.{}.weight", table.name), 1, table.dim);
+    }
+    plan
+}
+
+/// A batch of ordinary numbers: kernels of levels take the same time whatever they are.
+fn plain_batch(plan: &Plan, rows: usize) -> Batch {
+    let bags = rows * plan.input.bag_fields().len();
+    let elements = rows * plan.tasks.len();
+    Batch {
+        rows,
+        dense: (0..rows * plan.input.dense_fields()).map(|i| (i % 13) as f32 / 8.0 - 0.75).collect(),
+        bag_starts: (0..=bags as u32).collect(),
+        ids: vec![0; bags],
+        labels: (0..elements).map(|i| (i % 3 == 0) as u8 as f32).collect(),
+        masks: vec![1.0; elements],
+        segments: Segments::default(),
+    }
+}
