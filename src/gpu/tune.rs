@@ -18,7 +18,7 @@ const RUNS: usize = 3;
 const SOFTWARE_ROWS: usize = 1024;
 
 /// No further variant is tried after this time.
-const BUDGET: Duration = Duration::from_secs(30);
+const BUDGET: Duration = Duration::from_secs(300);
 
 /// What a measurement came to.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ pub fn tune(gpu: &Gpu, plan: &Plan, batch_size: usize) -> Result<Tuned, Executor
 }
 
 /// The candidate of the least time, among those that the budget lets be tried.
-fn fastest<T: Copy>(
+fn fastest<T: Copy + std::fmt::Display>(
     tried: &mut usize,
     start: Instant,
     candidates: Vec<T>,
@@ -76,7 +76,9 @@ fn fastest<T: Copy>(
         if start.elapsed() > BUDGET {
             break;
         }
+        let begun = Instant::now();
         let seconds = time(candidate)?;
+        log::debug!("{candidate}: {:.3} ms, found out in {:.1} s", seconds * 1e3, begun.elapsed().as_secs_f64());
         *tried += 1;
         if seconds < best.1 {
             best = (candidate, seconds);
