@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::executor::{Executor, ExecutorError};
-use crate::gpu::{self, Checks, Choice, Gpu, GpuExecutor, SelectError};
+use crate::gpu::{self, AdapterSummary, Checks, Choice, Gpu, GpuExecutor, SelectError};
 use crate::plan::{Parameters, Plan};
 use crate::reference::Reference;
 
@@ -22,6 +22,8 @@ pub enum DeviceError {
 pub struct Device {
     /// `None` for the built-in `cpu`.
     gpu: Option<Gpu>,
+    /// `None` for `cpu`.
+    pub adapter: Option<AdapterSummary>,
     pub name: String,
     pub reason: String,
 }
@@ -44,12 +46,13 @@ impl Device {
 
     fn cpu(reason: &str) -> Self {
         let name = format!("cpu ({} threads)", rayon::current_num_threads());
-        Self { gpu: None, name, reason: reason.into() }
+        Self { gpu: None, adapter: None, name, reason: reason.into() }
     }
 
     fn open_adapter(choice: &Choice, reason: &str) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(choice, Checks::of_build())?;
-        Ok(Self { gpu: Some(gpu), name: choice.summary.to_string(), reason: reason.into() })
+        let adapter = choice.summary.clone();
+        Ok(Self { gpu: Some(gpu), name: adapter.to_string(), adapter: Some(adapter), reason: reason.into() })
     }
 
     /// The adapter's device; `None` for `cpu`.

@@ -11,4 +11,4 @@ pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, 
 pub use context::Checks;
 pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect};
-pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch, write_trace};
+pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch};
