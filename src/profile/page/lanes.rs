@@ -13,7 +13,7 @@ const BAR: f64 = 26.0;
 pub fn lanes(profile: &Profile, size: &Size) -> String {
     let end = profile.timeline.iter().map(|s| s.start + s.seconds).fold(f64::MIN_POSITIVE, f64::max);
     let (font, width) = (size.font, size.width - 2.0);
-    let lane_height = font * 3.4 + BAR;
+    let lane_height = font * 4.0 + BAR;
     let shown = [Lane::Device, Lane::Host, Lane::Background];
     let bottom = lane_height * shown.len() as f64;
     let size = Size { height: bottom + font * 2.0, ..*size };

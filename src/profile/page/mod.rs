@@ -39,7 +39,7 @@ impl Size {
 
     /// At the most, in the fonts that systems have.
     fn text_width(&self, text: &str) -> f64 {
-        text.chars().count() as f64 * self.font * 0.58 + 2.0
+        text.chars().count() as f64 * self.font * 0.55 + 2.0
     }
 }
 
@@ -66,7 +66,7 @@ fn page(p: &Profile) -> String {
     let title = escape(&format!("{} on {}", p.setting.config, p.setting.device));
     let sections = [
         section("Roofline", &roofline_note(p), &both(roofline::roofline)),
-        section(kernels_title(p), KERNELS_NOTE, &bars(p)),
+        kernels_section(p),
         section("The last step", timeline_note(p.setting.clock), &both(lanes::lanes)),
         section("Figures", FIGURES_NOTE, &figures(p)),
         section("Host", HOST_NOTE, &host(p)),
@@ -109,8 +109,16 @@ fn tiles(p: &Profile) -> String {
     format!("<div class=\"tiles\">{tiles}</div>{debug}\n")
 }
 
-fn kernels_title(p: &Profile) -> &'static str {
-    if p.setting.clock == Clock::WallOfStep { "The step" } else { "Kernels" }
+fn kernels_section(p: &Profile) -> String {
+    let lower = "reaches of the roof that binds it.";
+    let (title, note) = match p.setting.clock {
+        Clock::WallOfStep => ("The step", format!("Lower bar: share that the step {lower}")),
+        Clock::Gpu | Clock::WallOfSubmission => {
+            let upper = "Upper bar: share of the time of all kernels. Lower bar: share that the kernel";
+            ("Kernels", format!("{upper} {lower}"))
+        }
+    };
+    section(title, &note, &bars(p))
 }
 
 fn roofline_note(p: &Profile) -> String {
@@ -121,14 +129,11 @@ fn roofline_note(p: &Profile) -> String {
     format!(
         "Each kernel at its operations per byte, and at the rate that it reaches; a larger mark takes more of the time. \
          No kernel can rise above the lines, but for bytes that caches serve.{cpu} \
-         <span class=\"key\"><svg viewBox=\"0 0 12 12\"><circle class=\"mark flops\" cx=\"6\" cy=\"6\" r=\"5\"/></svg> \
+         <span class=\"keys\"><span class=\"key\"><svg viewBox=\"0 0 12 12\"><circle class=\"mark flops\" cx=\"6\" cy=\"6\" r=\"5\"/></svg> \
          bound by operations</span> <span class=\"key\"><svg viewBox=\"0 0 12 12\">\
-         <rect class=\"mark bytes\" x=\"1\" y=\"1\" width=\"10\" height=\"10\"/></svg> bound by bytes</span>"
+         <rect class=\"mark bytes\" x=\"1\" y=\"1\" width=\"10\" height=\"10\"/></svg> bound by bytes</span></span>"
     )
 }
-
-const KERNELS_NOTE: &str = "Upper bar: share of the time of all kernels. Lower bar: share that the kernel reaches of the \
-     roof that binds it.";
 
 fn timeline_note(clock: Clock) -> &'static str {
     match clock {
@@ -172,14 +177,16 @@ fn bars(p: &Profile) -> String {
     format!("<ol class=\"bars\">{}</ol>", p.ops.iter().enumerate().map(item).collect::<String>())
 }
 
-fn table(header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
+fn table(class: &str, header: &[&str], rows: impl Iterator<Item = Vec<String>>) -> String {
     let head: String = header.iter().map(|h| format!("<th>{h}</th>")).collect();
     let row = |cells: Vec<String>| {
         let cells: String = cells.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
         format!("<tr>{cells}</tr>")
     };
     let body: String = rows.map(row).collect();
-    format!("<div class=\"scroll\"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")
+    format!(
+        "<div class=\"scroll\"><table class=\"{class}\"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
 }
 
 fn figures(p: &Profile) -> String {
@@ -200,7 +207,7 @@ fn figures(p: &Profile) -> String {
             o.bound_by.name().into(),
         ]
     };
-    table(&header, p.ops.iter().enumerate().map(row))
+    table("figures", &header, p.ops.iter().enumerate().map(row))
 }
 
 fn host(p: &Profile) -> String {
@@ -215,7 +222,7 @@ fn host(p: &Profile) -> String {
         vec![phase.to_owned(), "once, before training".into(), seconds(s), rows]
     };
     let rows = [once("read", l.read), once("encode", l.encode)].into_iter().chain(p.host.iter().map(phase));
-    table(&["phase", "thread", "time, per step", ""], rows)
+    table("words", &["phase", "thread", "time, per step", ""], rows)
 }
 
 fn setting(p: &Profile) -> String {
@@ -239,4 +246,78 @@ fn setting(p: &Profile) -> String {
     ]);
     let row = |(name, value): (&str, String)| format!("<dt>{name}</dt><dd>{}</dd>", escape(&value));
     format!("<dl>{}</dl>", rows.into_iter().map(row).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Loading;
+    use crate::gpu::Roofs;
+    use crate::profile::{Bound, SCHEMA_VERSION, Setting, Span};
+
+    /// Kernels of one intensity, each a little faster than the one before; the first too short for the clock.
+    fn profile(kernels: usize, product: Option<f64>) -> Profile {
+        let op = |i: usize| OpProfile {
+            op: format!("kernel <{i}> of a long & telling name"),
+            calls: 2,
+            seconds: i as f64 * 1e-4,
+            share: i as f64 / (kernels * (kernels - 1) / 2) as f64,
+            flops: 1e9,
+            bytes: 1e8,
+            intensity: 10.0,
+            roof_share: (i > 0).then_some(0.3 / i as f64),
+            bound_by: if i.is_multiple_of(2) { Bound::Flops } else { Bound::Bytes },
+        };
+        let span = |i: usize| Span {
+            lane: Lane::Device,
+            name: op(i).op,
+            start: (i * i) as f64 * 5e-5,
+            seconds: i as f64 * 1e-4,
+        };
+        let clock = Clock::Gpu;
+        Profile {
+            version: SCHEMA_VERSION,
+            setting: Setting {
+                polygate: "0",
+                build: "release",
+                date: "2026-01-31T12:00:00Z".into(),
+                config: "a&b.toml".into(),
+                overrides: vec!["train.batch_size=<7>".into()],
+                parameters: 1,
+                batch_size: 7,
+                steps: 2,
+                warm_up: 1,
+                device: "\"GPU\"".into(),
+                adapter: None,
+                clock,
+            },
+            roofs: Roofs { flops_per_second: 3e13, bytes_per_second: 1e12, product_flops_per_second: product, clock },
+            ops: (0..kernels).map(op).collect(),
+            host: vec![HostPhase { phase: "wait", lane: Lane::Host, seconds: 0.01 }],
+            loading: Loading { rows: 0, read: 0.0, encode: 0.0 },
+            timeline: (0..kernels).map(span).collect(),
+            untimed_step_seconds: 0.01,
+        }
+    }
+
+    #[test]
+    fn a_page_is_well_formed_and_whole_whatever_names_and_figures_are() {
+        for (kernels, product) in [(2, None), (14, Some(2e13)), (60, Some(9e13))] {
+            let page = page(&profile(kernels, product));
+            let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
+            let parsed = roxmltree::Document::parse_with_options(&page, options).unwrap();
+            let texts: String = parsed.descendants().filter(|n| n.is_text()).filter_map(|n| n.text()).collect();
+            for op in profile(kernels, product).ops {
+                assert!(texts.contains(&op.op), "{}", op.op);
+            }
+            assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
+            assert_eq!(texts.contains("plain 1024³ product"), product.is_some());
+        }
+    }
+
+    #[test]
+    fn every_kernel_of_a_usual_step_has_its_label_in_the_roofline() {
+        let figure = roofline::roofline(&profile(14, Some(2e13)), &WIDE);
+        assert_eq!(figure.matches("class=\"label").count(), 13, "all but the one without a time");
+    }
 }

@@ -1,7 +1,7 @@
 //! The roofline (Williams et al., 2009): each kernel's rate by its intensity, under what the device reached.
 
 use super::format::{escape, giga, percent, seconds, significant};
-use super::labels::{Mark, Rect, along, place};
+use super::labels::{Mark, Placed, Rect, along, place};
 use super::scale::Log;
 use super::{Size, Text, text};
 use crate::profile::{OpProfile, Profile};
@@ -28,7 +28,7 @@ pub fn roofline(profile: &Profile, size: &Size) -> String {
     let drawn: Vec<(usize, &OpProfile)> =
         profile.ops.iter().enumerate().filter(|(_, o)| o.seconds > 0.0 && o.flops > 0.0 && o.bytes > 0.0).collect();
     let axes = axes(profile, &drawn, size);
-    let roofs = roofs(profile, &axes);
+    let roofs = roofs(profile, &axes, size);
     let mut out = size.open("Roofline: FLOP per byte against GFLOP/s, a point per kernel");
     out += &grid(&axes, size);
     let mut taken = Vec::new();
@@ -50,10 +50,10 @@ fn axes(profile: &Profile, drawn: &[(usize, &OpProfile)], size: &Size) -> Axes {
     let over = |start: f64, figure: &dyn Fn(&OpProfile) -> f64, pick: fn(f64, f64) -> f64| {
         drawn.iter().map(|(_, op)| figure(op)).fold(start, pick)
     };
-    let x = (over(ridge / 4.0, &|o| o.intensity, f64::min) / 2.0, over(ridge * 4.0, &|o| o.intensity, f64::max) * 2.0);
-    let top = over(r.flops_per_second, &rate, f64::max);
+    let x = (over(ridge / 4.0, &|o| o.intensity, f64::min) / 2.0, over(ridge * 8.0, &|o| o.intensity, f64::max) * 2.0);
+    let top = over(r.flops_per_second.max(r.product_flops_per_second.unwrap_or(0.0)), &rate, f64::max);
     let y = (over(top / 100.0, &rate, f64::min) / 2.0, top * 2.0);
-    let left = size.font * 4.2;
+    let left = size.font * 4.8;
     let area = Rect { x: left, y: 6.0, w: size.width - left - 8.0, h: size.height - 6.0 - size.font * 3.6 };
     Axes { x: Log::new(x.0, x.1, (area.x, area.x + area.w)), y: Log::new(y.0, y.1, (area.y + area.h, area.y)), area }
 }
@@ -80,8 +80,13 @@ fn grid(axes: &Axes, size: &Size) -> String {
 }
 
 /// The bytes' roof up to the ridge, the operations' behind it, and the plain product's where it was measured.
-fn roofs(profile: &Profile, axes: &Axes) -> Vec<Roof> {
+fn roofs(profile: &Profile, axes: &Axes, size: &Size) -> Vec<Roof> {
     let r = &profile.roofs;
+    // Where there is little room the figure suffices: the page names it elsewhere.
+    let named = |name: &str, rate: f64, unit: &str| match size.names {
+        true => format!("{name} {} {unit}", giga(rate)),
+        false => format!("{} {unit}", giga(rate)),
+    };
     let at = |intensity: f64, rate: f64| (axes.x.at(intensity), axes.y.at(rate));
     let ridge = |flops: f64| flops / r.bytes_per_second;
     // The diagonal enters through the left edge, or through the bottom.
@@ -95,13 +100,13 @@ fn roofs(profile: &Profile, axes: &Axes) -> Vec<Roof> {
     let diagonal = Roof {
         from: at(enters, enters * r.bytes_per_second),
         to: at(ridge(r.flops_per_second), r.flops_per_second),
-        label: format!("copy {} GB/s", giga(r.bytes_per_second)),
+        label: named("copy", r.bytes_per_second, "GB/s"),
         class: "roof",
     };
     let flops = r.flops_per_second;
-    let mut roofs = vec![diagonal, level(flops, format!("multiply-add {} GFLOP/s", giga(flops)), "roof")];
+    let mut roofs = vec![diagonal, level(flops, named("multiply-add", flops, "GFLOP/s"), "roof")];
     if let Some(product) = r.product_flops_per_second.filter(|p| *p > axes.y.low()) {
-        roofs.push(level(product, format!("plain 1024³ product {} GFLOP/s", giga(product)), "roof dashed"));
+        roofs.push(level(product, named("plain 1024³ product", product, "GFLOP/s"), "roof dashed"));
     }
     roofs
 }
@@ -137,27 +142,32 @@ fn along_thick(from: (f64, f64), to: (f64, f64), thick: f64) -> impl Iterator<It
 
 /// Marks, larger for a larger share of the time, with labels and the lines that lead to them.
 fn points(drawn: &[(usize, &OpProfile)], axes: &Axes, size: &Size, taken: &[Rect]) -> String {
-    let label = |number: usize, op: &OpProfile| match size.names {
-        true => format!("{} {}", number + 1, op.op),
-        false => (number + 1).to_string(),
-    };
-    let mark = |&(number, op): &(usize, &OpProfile)| Mark {
+    let number = |number: usize| (number + 1).to_string();
+    let label = |i: usize, op: &OpProfile| if size.names { format!("{} {}", i + 1, op.op) } else { number(i) };
+    let mark = |&(i, op): &(usize, &OpProfile)| Mark {
         x: axes.x.at(op.intensity),
         y: axes.y.at(rate(op)),
         radius: 3.5 + 6.0 * op.share.sqrt(),
-        w: size.text_width(&label(number, op)),
+        w: size.text_width(&label(i, op)),
+        short_w: size.text_width(&number(i)),
         h: size.font * 1.2,
     };
     let marks: Vec<Mark> = drawn.iter().map(mark).collect();
     let placed = place(&marks, axes.area, taken);
     let (mut lines, mut shapes, mut labels) = (String::new(), String::new(), String::new());
-    for ((&(number, op), mark), place) in drawn.iter().zip(&marks).zip(placed) {
-        shapes += &shape(number, op, mark);
-        let Some(place) = place else { continue };
-        let (x, y) = place.nearest(mark.x, mark.y);
+    for ((&(i, op), mark), place) in drawn.iter().zip(&marks).zip(placed) {
+        shapes += &shape(i, op, mark);
+        let Some(Placed { at, short }) = place else { continue };
+        let (x, y) = at.nearest(mark.x, mark.y);
         lines += &format!(r#"<line class="leader" x1="{:.1}" y1="{:.1}" x2="{x:.1}" y2="{y:.1}"/>"#, mark.x, mark.y);
-        let at = Text { x: place.x, y: place.y + size.font * 0.95, class: "label", size: size.font };
-        labels += &text(&label(number, op), at);
+        // Widths are estimates from above: text begins, or ends, where the line comes in.
+        let (x, class) = match x {
+            x if x <= at.x => (at.x, "label"),
+            x if x >= at.x + at.w => (at.x + at.w, "label end"),
+            _ => (at.x + at.w / 2.0, "label middle"),
+        };
+        let at = Text { x, y: at.y + size.font * 0.95, class, size: size.font };
+        labels += &text(&if short { number(i) } else { label(i, op) }, at);
     }
     lines + &shapes + &labels
 }
