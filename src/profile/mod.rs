@@ -1,6 +1,6 @@
 //! Where a step's time goes: each dispatch's time against its operations and bytes, and against what the device can do.
 //!
-//! [`Profile`] is all that is known; [`Profile`] as JSON, [`page::write`] and [`trace::write`] show it. On an adapter
+//! [`Profile`] is all that is known, and what `--json` writes; [`page::write`] and [`trace::write`] show it. On an adapter
 //! every kernel is timed; the device `cpu` is timed by whole steps, as the one op `train step`.
 
 mod feed;

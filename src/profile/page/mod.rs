@@ -256,7 +256,7 @@ mod tests {
     use crate::profile::{Bound, SCHEMA_VERSION, Setting, Span};
 
     /// Kernels of one intensity, each a little faster than the one before; the first too short for the clock.
-    fn profile(kernels: usize, product: Option<f64>) -> Profile {
+    fn profile(kernels: usize, product: Option<f64>, clock: Clock) -> Profile {
         let op = |i: usize| OpProfile {
             op: format!("kernel <{i}> of a long & telling name"),
             calls: 2,
@@ -274,7 +274,6 @@ mod tests {
             start: (i * i) as f64 * 5e-5,
             seconds: i as f64 * 1e-4,
         };
-        let clock = Clock::Gpu;
         Profile {
             version: SCHEMA_VERSION,
             setting: Setting {
@@ -302,12 +301,14 @@ mod tests {
 
     #[test]
     fn a_page_is_well_formed_and_whole_whatever_names_and_figures_are() {
-        for (kernels, product) in [(2, None), (14, Some(2e13)), (60, Some(9e13))] {
-            let page = page(&profile(kernels, product));
+        let cases =
+            [(2, None, Clock::WallOfStep), (14, Some(2e13), Clock::WallOfSubmission), (60, Some(9e13), Clock::Gpu)];
+        for (kernels, product, clock) in cases {
+            let page = page(&profile(kernels, product, clock));
             let options = roxmltree::ParsingOptions { allow_dtd: true, ..roxmltree::ParsingOptions::default() };
             let parsed = roxmltree::Document::parse_with_options(&page, options).unwrap();
             let texts: String = parsed.descendants().filter(|n| n.is_text()).filter_map(|n| n.text()).collect();
-            for op in profile(kernels, product).ops {
+            for op in profile(kernels, product, clock).ops {
                 assert!(texts.contains(&op.op), "{}", op.op);
             }
             assert!(!page.contains("NaN") && !page.contains("inf<") && !page.contains("\"inf"));
@@ -317,7 +318,7 @@ mod tests {
 
     #[test]
     fn every_kernel_of_a_usual_step_has_its_label_in_the_roofline() {
-        let figure = roofline::roofline(&profile(14, Some(2e13)), &WIDE);
+        let figure = roofline::roofline(&profile(14, Some(2e13), Clock::Gpu), &WIDE);
         assert_eq!(figure.matches("class=\"label").count(), 13, "all but the one without a time");
     }
 }
