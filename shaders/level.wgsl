@@ -102,18 +102,6 @@ fn level_phase(@builtin(global_invocation_id) id: vec3u) {
     }
 }
 
-/// [pair of column blocks][left, right][row block]: a matrix's columns are rows of the output, four of its columns each.
-/// Drivers keep a tile in registers where they unroll every loop over it; Mesa does where a loop runs over all of an array.
-alias Tile = array<Pair, COLUMN_PAIRS>;
-const COLUMN_PAIRS = COLUMN_BLOCKS / 2u;
-
-alias Blocks = array<mat4x4f, ROW_BLOCKS>;
-
-struct Pair {
-    left: Blocks,
-    right: Blocks,
-}
-
 /// Into how many independent items an op falls over so many rows; `run` says what an item is.
 fn items(op: Op, rows: u32) -> u32 {
     switch op.kind {

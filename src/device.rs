@@ -37,7 +37,9 @@ impl Default for DeviceOptions {
 /// A device that was chosen, and why.
 pub struct Device {
     /// `None` for the built-in `cpu`.
-    gpu: Option<(Gpu, AdapterSummary)>,
+    gpu: Option<Gpu>,
+    /// `None` for `cpu`.
+    pub adapter: Option<AdapterSummary>,
     tune: bool,
     pub name: String,
     pub reason: String,
@@ -61,18 +63,18 @@ impl Device {
 
     fn cpu(reason: &str) -> Self {
         let name = format!("cpu ({} threads)", rayon::current_num_threads());
-        Self { gpu: None, tune: false, name, reason: reason.into() }
+        Self { gpu: None, adapter: None, tune: false, name, reason: reason.into() }
     }
 
     fn open_adapter(choice: &Choice, options: DeviceOptions, reason: &str) -> Result<Self, DeviceError> {
         let gpu = Gpu::open(choice, options.checks)?;
-        let (name, summary) = (choice.summary.to_string(), choice.summary.clone());
-        Ok(Self { gpu: Some((gpu, summary)), tune: options.tune, name, reason: reason.into() })
+        let (name, adapter) = (choice.summary.to_string(), Some(choice.summary.clone()));
+        Ok(Self { gpu: Some(gpu), adapter, tune: options.tune, name, reason: reason.into() })
     }
 
     /// The adapter's device; `None` for `cpu`.
     pub fn gpu(&self) -> Option<&Gpu> {
-        self.gpu.as_ref().map(|(gpu, _)| gpu)
+        self.gpu.as_ref()
     }
 
     /// Puts a plan on the device to train it in batches of up to `batch_size` rows. Where it was not done before for
@@ -86,8 +88,7 @@ impl Device {
         parameters: &Parameters<f32>,
         batch_size: usize,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
-        let variants = |gpu: &Gpu, adapter: &AdapterSummary| self.variants(gpu, adapter, &plan, batch_size);
-        let variants = self.gpu.as_ref().map(|(gpu, adapter)| variants(gpu, adapter)).transpose()?;
+        let variants = self.variants(&plan, batch_size)?;
         self.open_with(plan, parameters, batch_size, variants)
     }
 
@@ -113,27 +114,25 @@ impl Device {
     ) -> Result<Box<dyn Executor>, ExecutorError> {
         Ok(match &self.gpu {
             None => Box::new(Reference::new(plan, parameters.clone())),
-            Some((gpu, _)) => {
+            Some(gpu) => {
                 let variants = variants.unwrap_or_else(|| gpu.default_variants());
                 Box::new(GpuExecutor::new(gpu, plan, parameters, batch_size, variants)?)
             }
         })
     }
 
-    /// The fastest variants: as measured before, or measured now.
-    fn variants(
-        &self,
-        gpu: &Gpu,
-        adapter: &AdapterSummary,
-        plan: &Plan,
-        batch_size: usize,
-    ) -> Result<Variants, ExecutorError> {
+    /// The fastest variants of kernels for a plan: as measured before, or measured now. `None` for `cpu`.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn variants(&self, plan: &Plan, batch_size: usize) -> Result<Option<Variants>, ExecutorError> {
+        let (Some(gpu), Some(adapter)) = (&self.gpu, &self.adapter) else { return Ok(None) };
         if !self.tune {
-            return Ok(gpu.default_variants());
+            return Ok(Some(gpu.default_variants()));
         }
         let key = tuning::Key::new(adapter, plan, batch_size);
         if let Some(variants) = tuning::lookup(&key) {
-            return Ok(variants);
+            return Ok(Some(variants));
         }
         log::info!("choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults");
         let tuned = gpu::tune(gpu, plan, batch_size)?;
@@ -142,6 +141,6 @@ impl Device {
             Ok(path) => log::info!("{variants}: {tried} tried in {seconds:.1} s; kept in {}", path.display()),
             Err(e) => log::warn!("{variants}: {tried} tried in {seconds:.1} s, and not kept for the next run: {e}"),
         }
-        Ok(variants)
+        Ok(Some(variants))
     }
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::Config;
-use crate::data::{self, Batches, DataError, Dataset, Order, Schema};
+use crate::data::{self, Batches, DataError, Dataset, Loading, Order, Schema};
 use crate::device::Device;
 use crate::evaluate::{BestBy, BestByError, Evaluation, evaluate};
 use crate::executor::{Executor, ExecutorError, Progress};
@@ -52,6 +52,7 @@ pub struct Prepared {
     pub train: Arc<Dataset>,
     pub valid: Option<Arc<Dataset>>,
     pub test: Option<Arc<Dataset>>,
+    pub loading: Loading,
     best_by: BestBy,
 }
 
@@ -71,6 +72,7 @@ pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> 
         train: Arc::new(splits.train),
         valid: splits.valid.map(Arc::new),
         test: splits.test.map(Arc::new),
+        loading: splits.loading,
         best_by,
     })
 }

@@ -25,6 +25,21 @@ pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Re
     replace_or_stream(path, fill).map_err(|source| WriteError { path: path.into(), source })
 }
 
+/// Whether [`write_atomically`] can start on `path`: for outputs that come at the end of long work.
+///
+/// # Errors
+/// Where `path` is a folder, or nothing can be created in its own.
+pub fn check_writable(path: &Path) -> Result<(), WriteError> {
+    let tried = match fs::metadata(path) {
+        Ok(target) if target.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(target) if target.is_file() => fs::canonicalize(path).and_then(|path| temporary_beside(&path).map(drop)),
+        Ok(_) => OpenOptions::new().write(true).open(path).map(drop),
+        Err(e) if e.kind() == ErrorKind::NotFound => temporary_beside(path).map(drop),
+        Err(e) => Err(e),
+    };
+    tried.map_err(|source| WriteError { path: path.into(), source })
+}
+
 fn replace_or_stream(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     match fs::metadata(path) {
         Ok(target) if target.is_dir() => Err(ErrorKind::IsADirectory.into()),
@@ -35,23 +50,31 @@ fn replace_or_stream(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Resul
     }
 }
 
-fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// A temporary file in the folder of `path`, gone when dropped.
+fn temporary_beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".polygate-").suffix(".tmp");
     // Without this the file would be its owner's alone; the system takes the umask off.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let temporary = builder.tempfile_in(folder)?;
+    builder.tempfile_in(folder_of(path))
+}
+
+fn replace(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+    let temporary = temporary_beside(path)?;
     fill_buffered(temporary.as_file(), fill)?;
     temporary.as_file().sync_all()?;
     temporary.persist(path)?;
     // Makes the rename itself last. The file is complete either way, and not every file system syncs folders.
     #[cfg(unix)]
-    let _ = File::open(folder).and_then(|folder| folder.sync_all());
+    let _ = File::open(folder_of(path)).and_then(|folder| folder.sync_all());
     Ok(())
 }
 
@@ -103,6 +126,9 @@ mod tests {
         assert!(missing.to_string().contains("no/rows.csv") || cfg!(windows));
         let occupied = write_atomically(folder.path(), |_| Ok(())).unwrap_err();
         assert_eq!(occupied.source.kind(), ErrorKind::IsADirectory);
+        assert!(check_writable(&folder.path().join("no/rows.csv")).is_err() && check_writable(folder.path()).is_err());
+        assert!(check_writable(&folder.path().join("rows.csv")).is_ok());
+        assert!(names_in(folder.path()).is_empty());
     }
 
     #[cfg(unix)]

@@ -8,7 +8,7 @@
 mod atomic;
 mod fit;
 
-pub use atomic::{WriteError, write_atomically};
+pub use atomic::{WriteError, check_writable, write_atomically};
 pub use fit::{Misfit, check};
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,6 @@
 //! A config file, with overrides from the command line.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -47,6 +48,12 @@ pub enum ConfigError {
 pub struct Override {
     path: String,
     value: toml::Value,
+}
+
+impl fmt::Display for Override {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}={}", self.path, self.value)
+    }
 }
 
 impl FromStr for Override {

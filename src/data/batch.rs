@@ -5,6 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -50,9 +51,24 @@ impl<'a> BagIds<'a> {
     }
 }
 
+/// When a batch was formed: from `start` rows were gathered, from `sort` to `end` ids were sorted into segments.
+#[derive(Clone, Copy, Debug)]
+pub struct Forming {
+    pub start: Instant,
+    pub sort: Instant,
+    pub end: Instant,
+}
+
 impl Batch {
     /// Gathers the rows of `order`, in that order.
     pub fn gather(dataset: &Dataset, input: &Input, order: &[u32], with_segments: bool) -> Self {
+        Self::form(dataset, input, order, with_segments).0
+    }
+
+    fn form(dataset: &Dataset, input: &Input, order: &[u32], with_segments: bool) -> (Self, Forming) {
+        let start = Instant::now();
+        let matrix = |matrix: &[f32]| gather_rows(matrix, dataset.rows, order);
+        let [dense, labels, masks] = [&dataset.dense, &dataset.labels, &dataset.masks].map(|m| matrix(m));
         let (mut bag_starts, mut ids) = (Vec::with_capacity(dataset.bags.len() * order.len() + 1), Vec::new());
         ids.reserve(dataset.bags.len() * order.len());
         bag_starts.push(0);
@@ -62,6 +78,7 @@ impl Batch {
                 bag_starts.push(ids.len() as u32);
             }
         }
+        let sort = Instant::now();
         let segments = if with_segments {
             let tables = input.fields.iter().filter_map(|field| match field {
                 Field::Dense { .. } => None,
@@ -72,15 +89,8 @@ impl Batch {
         } else {
             Segments { starts: vec![0], ..Segments::default() }
         };
-        Self {
-            rows: order.len(),
-            dense: gather_rows(&dataset.dense, dataset.rows, order),
-            labels: gather_rows(&dataset.labels, dataset.rows, order),
-            masks: gather_rows(&dataset.masks, dataset.rows, order),
-            bag_starts,
-            ids,
-            segments,
-        }
+        let forming = Forming { start, sort, end: Instant::now() };
+        (Self { rows: order.len(), dense, bag_starts, ids, labels, masks, segments }, forming)
     }
 }
 
@@ -118,7 +128,8 @@ impl Order {
 
 /// The batches of one epoch, formed ahead in a thread. The last one may be smaller. Dropping it ends the thread.
 pub struct Batches {
-    batches: Option<Receiver<Batch>>,
+    batches: Option<Receiver<(Batch, Forming)>>,
+    forming: Option<Forming>,
     thread: Option<JoinHandle<()>>,
     left: usize,
 }
@@ -134,12 +145,17 @@ impl Batches {
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
             for rows in order.rows(dataset.rows).chunks(batch_size) {
-                if sender.send(Batch::gather(&dataset, &input, rows, with_segments)).is_err() {
+                if sender.send(Batch::form(&dataset, &input, rows, with_segments)).is_err() {
                     return;
                 }
             }
         });
-        Self { batches: Some(batches), thread: Some(thread), left }
+        Self { batches: Some(batches), forming: None, thread: Some(thread), left }
+    }
+
+    /// When the batch was formed that `next` gave last.
+    pub fn forming(&self) -> Option<Forming> {
+        self.forming
     }
 }
 
@@ -147,8 +163,9 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if let Some(batch) = self.batches.as_ref().and_then(|batches| batches.recv().ok()) {
+        if let Some((batch, forming)) = self.batches.as_ref().and_then(|batches| batches.recv().ok()) {
             self.left -= 1;
+            self.forming = Some(forming);
             return Some(batch);
         }
         // The thread has ended: after the last batch, or because it panicked.
@@ -250,6 +267,20 @@ mod tests {
         let batches = Batches::new(Arc::new(dataset), Arc::new(input), 2, Order::File, false);
         assert_eq!(batches.len(), 2);
         assert_eq!(batches.map(|batch| batch.rows).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn each_batch_comes_with_the_times_of_its_own_forming() {
+        let (dataset, input) = small();
+        let mut batches = Batches::new(Arc::new(dataset), Arc::new(input), 1, Order::File, true);
+        assert!(batches.forming().is_none());
+        let mut end: Option<Instant> = None;
+        while batches.next().is_some() {
+            let forming = batches.forming().unwrap();
+            assert!(forming.start <= forming.sort && forming.sort <= forming.end);
+            assert!(end.is_none_or(|end| end <= forming.start), "a batch is formed after the one before it");
+            end = Some(forming.end);
+        }
     }
 
     #[test]

@@ -18,8 +18,9 @@ mod synthetic;
 mod vocab;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-pub use batch::{Batch, Batches, Order};
+pub use batch::{Batch, Batches, Forming, Order};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;
@@ -43,6 +44,18 @@ pub struct Splits {
     pub test: Option<Dataset>,
     /// What is odd about the data, a line each; logged as warnings already.
     pub notes: Vec<String>,
+    pub loading: Loading,
+}
+
+/// What it took to load a config's data, once.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct Loading {
+    /// Rows after `data.filter`, of all splits.
+    pub rows: usize,
+    /// Seconds to read, join and filter files, or to make synthetic rows.
+    pub read: f64,
+    /// Seconds to split, to fit vocabularies and statistics, and to encode.
+    pub encode: f64,
 }
 
 /// Reads, splits and encodes a config's data. Vocabularies and statistics come from the training rows alone.
@@ -55,6 +68,7 @@ pub fn load(
     data_dir: &Path,
     seed: u64,
 ) -> Result<Splits, DataError> {
+    let start = Instant::now();
     split::check(data)?;
     let sources = sources(data, data_dir)?;
     let mut schema = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
@@ -71,6 +85,7 @@ pub fn load(
         }
         *end = columns.rows();
     }
+    let read = start.elapsed().as_secs_f64();
     let parts = split::split(data, &columns, [ends[0], ends[1]], seed)?;
     if parts.train.is_empty() {
         let after = if ends[0] == 0 { "data.filter" } else { "data.split" };
@@ -94,7 +109,8 @@ pub fn load(
     let wants_test = split.test_from.or(split.test_ratio).is_some();
     let test = optional("test", &parts.test, wants_test || !data.test.is_empty())?;
     notes.iter().for_each(|note| log::warn!("{note}"));
-    Ok(Splits { schema, train, valid, test, notes })
+    let loading = Loading { rows: columns.rows(), read, encode: start.elapsed().as_secs_f64() - read };
+    Ok(Splits { schema, train, valid, test, notes, loading })
 }
 
 /// Encodes files with a stored schema.

@@ -12,5 +12,5 @@ pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, 
 pub use context::Checks;
 pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect, validator};
+pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch};
 pub use tune::{Tuned, candidates, tune};
-pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch, write_trace};

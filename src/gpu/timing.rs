@@ -1,5 +1,6 @@
 //! Times of single dispatches: one compute pass per dispatch, since Apple's GPUs sample timestamps at passes' ends only.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use wgpu_profiler::{GpuProfiler, GpuProfilerSettings, GpuTimerQueryResult};
@@ -20,12 +21,16 @@ pub enum Clock {
     Gpu,
     /// Wall time of a submission of its own, for adapters without timestamps: it holds the cost of submitting too.
     WallOfSubmission,
+    /// Wall time of whole steps, on the device `cpu`.
+    WallOfStep,
 }
 
 /// One dispatch's time.
 #[derive(Clone, Copy, Debug)]
 pub struct OpTime {
     pub op: StepOp,
+    /// Seconds: on a GPU's clock from an origin of its own, else from the call on.
+    pub start: f64,
     pub seconds: f64,
     pub cost: Cost,
 }
@@ -37,17 +42,15 @@ pub struct StepTimes {
     pub upload: f64,
     pub submit: f64,
     pub wait: f64,
-    /// For Chrome's trace format; empty without GPU timestamps.
-    pub trace: Vec<GpuTimerQueryResult>,
 }
 
 /// Dispatches of one submission.
 #[derive(Default)]
 struct Timed {
-    seconds: Vec<f64>,
+    /// Seconds, as [`OpTime::start`] counts them.
+    spans: Vec<Range<f64>>,
     submit: f64,
     wait: f64,
-    trace: Vec<GpuTimerQueryResult>,
 }
 
 /// What an adapter reached in the two microbenchmarks, in FLOP/s and bytes/s.
@@ -55,6 +58,8 @@ struct Timed {
 pub struct Roofs {
     pub flops_per_second: f64,
     pub bytes_per_second: f64,
+    /// The best plain register-tiled 1024^3 product, where it was measured.
+    pub product_flops_per_second: Option<f64>,
     pub clock: Clock,
 }
 
@@ -95,8 +100,9 @@ impl Stopwatch {
         dispatch: impl Fn(&mut wgpu::ComputePass, T),
     ) -> Result<Timed, ExecutorError> {
         let Some(profiler) = &mut self.profiler else {
-            let seconds = items.iter().map(|&item| wall_time(context, &label(item), |pass| dispatch(pass, item)));
-            return Ok(Timed { seconds: seconds.collect::<Result<_, _>>()?, ..Timed::default() });
+            let begun = Instant::now();
+            let spans = items.iter().map(|&item| wall_time(context, begun, &label(item), |pass| dispatch(pass, item)));
+            return Ok(Timed { spans: spans.collect::<Result<_, _>>()?, ..Timed::default() });
         };
         let submit = Instant::now();
         let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -112,23 +118,27 @@ impl Stopwatch {
         let (submit, wait) = ((wait - submit).as_secs_f64(), wait.elapsed().as_secs_f64());
         let results = profiler.process_finished_frame(context.queue.get_timestamp_period()).unwrap_or_default();
         let of_pass = |r: &GpuTimerQueryResult| {
-            let time = r.nested_queries.first().and_then(|pass| pass.time.clone());
-            time.map_or(f64::NAN, |t| t.end - t.start)
+            r.nested_queries.first().and_then(|pass| pass.time.clone()).unwrap_or(f64::NAN..f64::NAN)
         };
-        Ok(Timed { seconds: results.iter().map(of_pass).collect(), submit, wait, trace: results })
+        Ok(Timed { spans: results.iter().map(of_pass).collect(), submit, wait })
     }
 }
 
-/// Submits one dispatch and waits for it.
-fn wall_time(context: &Context, label: &str, dispatch: impl Fn(&mut wgpu::ComputePass)) -> Result<f64, ExecutorError> {
+/// Submits one dispatch and waits for it; seconds since `begun`.
+fn wall_time(
+    context: &Context,
+    begun: Instant,
+    label: &str,
+    dispatch: impl Fn(&mut wgpu::ComputePass),
+) -> Result<Range<f64>, ExecutorError> {
     context.wait(None)?;
-    let start = Instant::now();
+    let start = begun.elapsed().as_secs_f64();
     let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
     let descriptor = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes: None };
     dispatch(&mut encoder.begin_compute_pass(&descriptor));
     context.queue.submit([encoder.finish()]);
     context.wait(None)?;
-    Ok(start.elapsed().as_secs_f64())
+    Ok(start..begun.elapsed().as_secs_f64())
 }
 
 impl GpuExecutor {
@@ -148,17 +158,23 @@ impl GpuExecutor {
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.plan, rule).collect();
         let dispatch = |pass: &mut wgpu::ComputePass, op| self.dispatch(pass, op, batch, rule);
-        let Timed { seconds, submit, wait, trace } =
-            stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
+        let Timed { spans, submit, wait } = stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
         let place = self.place();
-        let timed = ops.into_iter().zip(seconds);
-        let ops = timed.map(|(op, seconds)| OpTime { op, seconds, cost: op.cost(place, batch) }).collect();
-        Ok(StepTimes { ops, upload, submit, wait, trace })
+        // Without timestamps spans count from behind the upload.
+        let begin = if stopwatch.clock() == Clock::Gpu { 0.0 } else { upload };
+        let time = |(op, span): (StepOp, Range<f64>)| OpTime {
+            op,
+            start: begin + span.start,
+            seconds: span.end - span.start,
+            cost: op.cost(place, batch),
+        };
+        let ops = ops.into_iter().zip(spans).map(time).collect();
+        Ok(StepTimes { ops, upload, submit, wait })
     }
 }
 
 impl Gpu {
-    /// Runs the two microbenchmarks, each a few times, and takes the best.
+    /// Runs the microbenchmarks, each a few times, and takes the best.
     ///
     /// # Errors
     /// The device's.
@@ -174,30 +190,37 @@ impl Gpu {
             let bound = pipeline.bind(&self.context, &buffers);
             let dispatch = |pass: &mut wgpu::ComputePass, (): ()| bound.dispatch(pass, workgroups);
             let timed = stopwatch.time(&self.context, &[(); 5], |()| "roof".into(), dispatch)?;
-            Ok(timed.seconds.into_iter().fold(f64::INFINITY, f64::min))
+            Ok(timed.spans.iter().map(|span| span.end - span.start).fold(f64::INFINITY, f64::min))
         };
         let copy_seconds = best(&copy, roof::copy_workgroups(copy.group()))?;
         let fma_seconds = best(&multiply_add, roof::multiply_add_workgroups(multiply_add.group()))?;
         Ok(Roofs {
             flops_per_second: roof::multiply_add_cost(rounds).flops / fma_seconds,
             bytes_per_second: roof::copy_cost().bytes / copy_seconds,
+            product_flops_per_second: Some(self.measure_product(&mut stopwatch)?),
             clock: stopwatch.clock(),
         })
+    }
+
+    /// The best rate, in FLOP/s, of a plain product over all tiles that this device can run.
+    fn measure_product(&self, stopwatch: &mut Stopwatch) -> Result<f64, ExecutorError> {
+        let bytes = 4 * roof::PRODUCT_WIDTH * roof::PRODUCT_WIDTH;
+        let matrices =
+            [self.context.storage("A", bytes)?, self.context.storage("B", bytes)?, self.context.storage("C", bytes)?];
+        let buffers = [("values", &matrices[0]), ("params", &matrices[1]), ("grads", &matrices[2])];
+        let mut least = f64::INFINITY;
+        for product in roof::PRODUCTS.into_iter().filter(|p| self.abilities().allow(p.tile)) {
+            let bound =
+                Pipeline::new(&self.context, product.kernel(), &product.overrides()).bind(&self.context, &buffers);
+            let dispatch = |pass: &mut wgpu::ComputePass, (): ()| bound.dispatch(pass, product.workgroups());
+            let timed = stopwatch.time(&self.context, &[(); 3], |()| "product".into(), dispatch)?;
+            least = timed.spans.iter().map(|span| span.end - span.start).fold(least, f64::min);
+        }
+        Ok(roof::product_cost().flops / least)
     }
 
     fn roof_pipeline(&self, entry: &str) -> Pipeline {
         let kernel = PLAIN_KERNELS.into_iter().find(|k| k.entry == entry);
         Pipeline::new(&self.context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")), &[])
     }
-}
-
-/// Writes results in Chrome's trace format.
-///
-/// # Errors
-/// Where the output cannot be written.
-pub fn write_trace(out: &mut dyn std::io::Write, results: &[GpuTimerQueryResult]) -> std::io::Result<()> {
-    // The library writes to a path alone.
-    let file = tempfile::NamedTempFile::new()?;
-    wgpu_profiler::chrometrace::write_chrometrace(file.path(), results)?;
-    std::io::copy(&mut file.reopen()?, out).map(|_| ())
 }

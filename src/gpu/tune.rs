@@ -95,13 +95,7 @@ fn level_ops(plan: &Plan) -> Vec<StepOp> {
 }
 
 /// The least seconds of a few runs of these ops, after one that compiles and warms up.
-fn time(
-    gpu: &Gpu,
-    plan: &Arc<Plan>,
-    batch: &Batch,
-    variants: Variants,
-    ops: &[StepOp],
-) -> Result<f64, ExecutorError> {
+fn time(gpu: &Gpu, plan: &Arc<Plan>, batch: &Batch, variants: Variants, ops: &[StepOp]) -> Result<f64, ExecutorError> {
     let parameters = Parameters::init(plan, 0);
     let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, batch.rows, variants)?;
     executor.upload(batch, |_| {})?;

@@ -62,7 +62,14 @@ const ROOF: Source = source!("roof",);
 /// A level's shader with its tiles, which fill themselves with `products`.
 macro_rules! level_source {
     ($products:literal, $tile:literal) => {
-        source!("level", STEP, ACTIVATION, LOSS_LIBRARY, library!($products), library!($tile))
+        source!("level", STEP, ACTIVATION, LOSS_LIBRARY, library!("tile"), library!($products), library!($tile))
+    };
+}
+
+/// The plain product in the same tiles.
+macro_rules! product_source {
+    ($products:literal, $tile:literal) => {
+        source!("product", library!("tile"), library!($products), library!($tile))
     };
 }
 
@@ -70,6 +77,11 @@ const LEVEL_8X8: Source = level_source!("products_own", "tile_8x8");
 const LEVEL_16X16: Source = level_source!("products_own", "tile_16x16");
 const LEVEL_8X32: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x32") };
 const LEVEL_8X64: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x64") };
+
+const PRODUCT_8X8: Source = product_source!("products_own", "tile_8x8");
+const PRODUCT_16X16: Source = product_source!("products_own", "tile_16x16");
+const PRODUCT_8X32: Source = Source { subgroups: true, ..product_source!("products_shared", "tile_8x32") };
+const PRODUCT_8X64: Source = Source { subgroups: true, ..product_source!("products_shared", "tile_8x64") };
 
 /// The weight gradients' shader with its tiles, which fill themselves with `outer` products.
 macro_rules! weight_grad_source {
@@ -108,7 +120,8 @@ pub const PLAIN_KERNELS: [Kernel; 10] = [
 pub fn kernels() -> impl Iterator<Item = Kernel> {
     let levels = variant::LEVEL_VARIANTS.into_iter().map(variant::LevelVariant::kernel);
     let weight_grads = variant::WEIGHT_GRAD_VARIANTS.into_iter().map(variant::WeightGradVariant::kernel);
-    PLAIN_KERNELS.into_iter().chain(levels).chain(weight_grads)
+    let products = roof::PRODUCTS.into_iter().map(roof::Product::kernel);
+    PLAIN_KERNELS.into_iter().chain(levels).chain(weight_grads).chain(products)
 }
 
 /// Workgroups along x and y.

@@ -1,6 +1,7 @@
-//! `shaders/roof.wgsl`: what an adapter can reach, measured, never taken from a data sheet.
+//! `shaders/roof.wgsl` and `shaders/product.wgsl`: what an adapter can reach, measured, never taken from a data sheet.
 
-use super::{Cost, Workgroups};
+use super::variant::{Tile, own, shared};
+use super::{Cost, Kernel, PRODUCT_8X8, PRODUCT_8X32, PRODUCT_8X64, PRODUCT_16X16, Source, Workgroups};
 
 /// Bytes that the copy reads, and writes.
 pub const COPY_BYTES: usize = 48 << 20;
@@ -23,4 +24,48 @@ pub fn multiply_add_workgroups(group: u32) -> Workgroups {
 /// Two operations per multiply-add of each of 16 chains, `rounds` times.
 pub fn multiply_add_cost(rounds: u32) -> Cost {
     Cost { flops: 2.0 * 16.0 * f64::from(rounds) * INVOCATIONS as f64, bytes: 16.0 * INVOCATIONS as f64 }
+}
+
+/// A plain product in one kind of tile.
+#[derive(Clone, Copy, Debug)]
+pub struct Product {
+    pub tile: Tile,
+    source: Source,
+}
+
+/// Rows and columns of the matrices.
+pub const PRODUCT_WIDTH: usize = 1024;
+
+/// Invocations of a workgroup of the plain product.
+const PRODUCT_LANES: u32 = 8;
+
+/// The plain product in every tile that levels come in.
+pub const PRODUCTS: [Product; 4] = [
+    Product { tile: own(8, 8), source: PRODUCT_8X8 },
+    Product { tile: own(16, 16), source: PRODUCT_16X16 },
+    Product { tile: shared(8, 32), source: PRODUCT_8X32 },
+    Product { tile: shared(8, 64), source: PRODUCT_8X64 },
+];
+
+impl Product {
+    pub fn kernel(self) -> Kernel {
+        Kernel { source: self.source, entry: "product" }
+    }
+
+    /// Values of the shader's override constants.
+    pub fn overrides(self) -> [(&'static str, f64); 2] {
+        [("lanes", f64::from(PRODUCT_LANES)), ("width", (PRODUCT_WIDTH / 4) as f64)]
+    }
+
+    /// Tiles of rows along x, of columns along y.
+    pub fn workgroups(self) -> Workgroups {
+        let width = PRODUCT_WIDTH as u32;
+        [width / (self.tile.rows * PRODUCT_LANES), width / self.tile.columns]
+    }
+}
+
+/// Of one plain product.
+pub fn product_cost() -> Cost {
+    let n = PRODUCT_WIDTH as f64;
+    Cost { flops: 2.0 * n * n * n, bytes: 3.0 * 4.0 * n * n }
 }

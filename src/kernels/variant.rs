@@ -63,11 +63,11 @@ pub struct Abilities {
     pub software: bool,
 }
 
-const fn own(rows: u32, columns: u32) -> Tile {
+pub(super) const fn own(rows: u32, columns: u32) -> Tile {
     Tile { rows, columns, shared: false }
 }
 
-const fn shared(rows: u32, columns: u32) -> Tile {
+pub(super) const fn shared(rows: u32, columns: u32) -> Tile {
     Tile { rows, columns, shared: true }
 }
 

@@ -1,0 +1,48 @@
+//! Batches without end, each with the times of its forming.
+
+use std::sync::Arc;
+
+use crate::data::{Batch, Batches, Forming, Order};
+use crate::plan::Input;
+use crate::seed;
+use crate::train::Prepared;
+
+/// Full batches, epoch after epoch; smaller ones only where there are no others.
+pub struct Feed<'a> {
+    p: &'a Prepared,
+    input: Arc<Input>,
+    epoch: u64,
+    batches: Batches,
+}
+
+/// A batch, and when it was formed.
+pub struct Fed {
+    pub batch: Batch,
+    pub forming: Forming,
+}
+
+impl<'a> Feed<'a> {
+    pub fn new(p: &'a Prepared) -> Self {
+        let input = Arc::new(p.plan.input.clone());
+        Self { p, batches: epoch(p, &input, 1), input, epoch: 1 }
+    }
+
+    pub fn next(&mut self) -> Fed {
+        let least = self.p.config.train.batch_size.min(self.p.train.rows);
+        loop {
+            match (self.batches.next(), self.batches.forming()) {
+                (Some(batch), Some(forming)) if batch.rows >= least => return Fed { batch, forming },
+                (Some(_), _) => {}
+                (None, _) => {
+                    self.epoch += 1;
+                    self.batches = epoch(self.p, &self.input, self.epoch);
+                }
+            }
+        }
+    }
+}
+
+fn epoch(p: &Prepared, input: &Arc<Input>, epoch: u64) -> Batches {
+    let order = Order::Shuffled { seed: seed::derive(p.config.seed, "shuffle"), epoch };
+    Batches::new(p.train.clone(), input.clone(), p.config.train.batch_size, order, true)
+}
