@@ -1,10 +1,10 @@
 //! A plan on an adapter: every op of a step in one compute pass, nothing read back until asked.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::adapter::Choice;
 use super::context::{Checks, Context};
+use super::recorder::Recorder;
 use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
@@ -12,9 +12,6 @@ use crate::kernels::variant::{Abilities, Variants};
 use crate::kernels::{self, BatchWords, Place, Step, StepOp, level, loss, weight_grad};
 use crate::optim::{Optimizer, Rule};
 use crate::plan::{Parameters, Plan, TensorId};
-
-/// Steps that may wait on the device.
-const STEPS_IN_FLIGHT: usize = 4;
 
 /// Bytes of predictions that gather on the device before they are read.
 const PREDICTION_BYTES: usize = 64 << 20;
@@ -59,7 +56,7 @@ pub struct GpuExecutor {
     buffers: Buffers,
     stages: Stages,
     words: BatchWords,
-    in_flight: VecDeque<wgpu::SubmissionIndex>,
+    recorder: Recorder,
     variants: Variants,
     weight_tiles: u32,
 }
@@ -82,35 +79,38 @@ impl GpuExecutor {
         let buffers = Buffers::new(&context, &plan, capacity, variants, parameters, &layers)?;
         let stages = Stages::new(&context, &pipelines, variants, &buffers);
         context.check()?;
-        let (words, in_flight) = (BatchWords::default(), VecDeque::new());
-        Ok(Self { context, plan, capacity, pipelines, buffers, stages, words, in_flight, variants, weight_tiles })
+        let (words, recorder) = (BatchWords::default(), Recorder::new(&context));
+        Ok(Self { context, plan, capacity, pipelines, buffers, stages, words, recorder, variants, weight_tiles })
     }
 
     /// The values of a tensor in the last batch, `[rows, width]`, for tests and conformance.
     ///
     /// # Errors
     /// The device's.
-    pub fn rows_of(&self, tensor: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
-        self.read_rows(&self.buffers.values, tensor, rows)
+    pub fn rows_of(&mut self, tensor: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+        let arena = self.buffers.values.clone();
+        self.read_rows(&arena, tensor, rows)
     }
 
     /// The gradients by a tensor in the last step, `[rows, width]`, as the reference's `gradient_rows_of`.
     ///
     /// # Errors
     /// The device's.
-    pub fn gradient_rows_of(&self, tensor: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
-        self.read_rows(&self.buffers.grads, tensor, rows)
+    pub fn gradient_rows_of(&mut self, tensor: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+        let arena = self.buffers.grads.clone();
+        self.read_rows(&arena, tensor, rows)
     }
 
-    fn read_rows(&self, arena: &wgpu::Buffer, id: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+    fn read_rows(&mut self, arena: &wgpu::Buffer, id: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
+        self.recorder.flush(&self.context)?;
         let t = self.plan.tensor(id);
         let all: Vec<f32> = self.context.read(arena, self.plan.arena_stride() * self.capacity)?;
         let rows = all[t.start * self.capacity..].chunks(t.stride).take(rows);
         Ok(rows.flat_map(|row| &row[..t.width]).copied().collect())
     }
 
-    /// Uploads a batch and returns its step's numbers.
-    pub(super) fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<Step, ExecutorError> {
+    /// Records the upload of a batch and of its step's numbers.
+    pub(super) fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<(), ExecutorError> {
         assert!(batch.rows <= self.capacity, "a batch of {} rows exceeds the capacity {}", batch.rows, self.capacity);
         let mut step = Step {
             slots: weight_grad::slots(self.capacity) as u32,
@@ -127,20 +127,13 @@ impl GpuExecutor {
             self.buffers.batch = self.context.storage("a batch", bytes.len() * 3 / 2)?;
             self.stages = Stages::new(&self.context, &self.pipelines, self.variants, &self.buffers);
         }
-        self.context.queue.write_buffer(&self.buffers.batch, 0, bytes);
-        self.context.queue.write_buffer(&self.buffers.step, 0, bytemuck::bytes_of(&step));
-        Ok(step)
+        self.recorder.write(&self.context, &self.buffers.batch, bytes);
+        self.recorder.write(&self.context, &self.buffers.step, bytemuck::bytes_of(&step));
+        Ok(())
     }
 
     pub(super) fn place(&self) -> Place<'_> {
         Place { plan: &self.plan, capacity: self.capacity }
-    }
-
-    /// Records ops one after another.
-    fn encode(&self, pass: &mut wgpu::ComputePass, ops: impl Iterator<Item = StepOp>, batch: &Batch, rule: &Rule) {
-        for op in ops {
-            self.dispatch(pass, op, batch, rule);
-        }
     }
 
     pub(super) fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
@@ -179,33 +172,39 @@ impl GpuExecutor {
     }
 
     /// Runs ops once over the batch that was uploaded last, and waits for them.
-    pub(super) fn run(&self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
-        let submission = self.submit("ops", |pass| self.encode(pass, ops.iter().copied(), batch, rule), |_| {});
-        self.context.wait(Some(submission))
+    pub(super) fn run(&mut self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
+        self.record("ops", ops.iter().copied(), batch, rule, |_, _| {});
+        self.flush()?;
+        self.context.wait(None)
     }
 
-    /// Runs `encode` in one compute pass of one submission.
-    fn submit(
-        &self,
+    /// Submits what was recorded.
+    pub(super) fn flush(&mut self) -> Result<(), ExecutorError> {
+        self.recorder.flush(&self.context)
+    }
+
+    /// Records ops one after another in a pass, and what `copy` adds behind it.
+    fn record(
+        &mut self,
         label: &str,
-        encode: impl FnOnce(&mut wgpu::ComputePass),
-        copy: impl FnOnce(&mut wgpu::CommandEncoder),
-    ) -> wgpu::SubmissionIndex {
-        let descriptor = wgpu::CommandEncoderDescriptor { label: Some(label) };
-        let mut encoder = self.context.device.create_command_encoder(&descriptor);
-        let descriptor = wgpu::ComputePassDescriptor { label: Some(label), timestamp_writes: None };
-        encode(&mut encoder.begin_compute_pass(&descriptor));
-        copy(&mut encoder);
-        self.context.queue.submit([encoder.finish()])
+        ops: impl Iterator<Item = StepOp>,
+        batch: &Batch,
+        rule: &Rule,
+        copy: impl FnOnce(&Self, &mut wgpu::CommandEncoder),
+    ) {
+        // The recorder stands apart from what it records.
+        let context = self.context.clone();
+        let mut recorder = std::mem::replace(&mut self.recorder, Recorder::new(&context));
+        let encode = |pass: &mut wgpu::ComputePass| ops.for_each(|op| self.dispatch(pass, op, batch, rule));
+        recorder.pass(&context, label, encode, |encoder| copy(self, encoder));
+        self.recorder = recorder;
     }
 
-    fn bound_flight(&mut self, submission: wgpu::SubmissionIndex) -> Result<(), ExecutorError> {
-        self.in_flight.push_back(submission);
-        if self.in_flight.len() > STEPS_IN_FLIGHT {
-            let oldest = self.in_flight.pop_front();
-            self.context.wait(oldest)?;
-        }
-        self.context.check()
+    /// What the steady state may not add to: submissions made, and pieces of device memory allocated, where the driver's
+    /// allocator tells.
+    pub fn footprint(&self) -> (usize, Option<usize>) {
+        let report = self.context.device.generate_allocator_report();
+        (self.recorder.submissions, report.map(|r| r.allocations.len()))
     }
 
     /// Copies a batch's logits behind `row` in a buffer of [rows, tasks] vec4s, whose first floats they are.
@@ -219,12 +218,13 @@ impl GpuExecutor {
 
     /// Reads back `rows` logits of each task, `[rows, tasks]`.
     fn read_logits(
-        &self,
+        &mut self,
         from: &wgpu::Buffer,
         most: usize,
         rows: usize,
         out: &mut Vec<f32>,
     ) -> Result<(), ExecutorError> {
+        self.flush()?;
         let tasks = self.plan.tasks.len();
         let words: Vec<[f32; 4]> = self.context.map(from, tasks * most)?;
         out.extend((0..rows).flat_map(|row| (0..tasks).map(move |t| t * most + row)).map(|at| words[at][0]));
@@ -236,12 +236,12 @@ impl Executor for GpuExecutor {
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
         let ops = kernels::train_ops(&self.plan, rule);
-        let encode = |pass: &mut wgpu::ComputePass| self.encode(pass, ops, batch, rule);
-        let submission = self.submit("train step", encode, |_| {});
-        self.bound_flight(submission)
+        self.record("train step", ops, batch, rule, |_, _| {});
+        self.recorder.end_step(&self.context)
     }
 
     fn progress(&mut self) -> Result<Progress, ExecutorError> {
+        self.flush()?;
         let tasks = self.plan.tasks.len();
         let sums: Vec<f32> = self.context.read(&self.buffers.sums, tasks * loss::SUMS)?;
         let counts: Vec<u32> = self.context.read(&self.buffers.histogram, tasks * loss::COUNTS)?;
@@ -271,12 +271,11 @@ impl Executor for GpuExecutor {
                 row = 0;
             }
             self.upload(&batch, |_| {})?;
-            let submission = self.submit(
-                "predict",
-                |pass| self.encode(pass, kernels::forward_ops(&self.plan), &batch, &Rule::default()),
-                |encoder| self.copy_logits(encoder, &gathered, most, row, batch.rows),
-            );
-            self.bound_flight(submission)?;
+            let ops = kernels::forward_ops(&self.plan);
+            self.record("predict", ops, &batch, &Rule::default(), |executor, encoder| {
+                executor.copy_logits(encoder, &gathered, most, row, batch.rows);
+            });
+            self.recorder.end_step(&self.context)?;
             row += batch.rows;
         }
         self.read_logits(&gathered, most, row, &mut out)?;
@@ -284,6 +283,7 @@ impl Executor for GpuExecutor {
     }
 
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError> {
+        self.flush()?;
         Ok(Parameters {
             dense: self.context.read(&self.buffers.dense, self.plan.dense.len)?,
             embedding: self.context.read(&self.buffers.tables, self.plan.embedding.len)?,
@@ -291,6 +291,7 @@ impl Executor for GpuExecutor {
     }
 
     fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
+        self.flush()?;
         let queue = &self.context.queue;
         queue.write_buffer(&self.buffers.dense, 0, bytemuck::cast_slice(&parameters.dense));
         queue.write_buffer(&self.buffers.tables, 0, bytemuck::cast_slice(&parameters.embedding));

@@ -4,6 +4,7 @@ mod adapter;
 mod context;
 mod executor;
 mod pipeline;
+mod recorder;
 mod stages;
 mod timing;
 mod tune;
@@ -12,5 +13,6 @@ pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, 
 pub use context::Checks;
 pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect, validator};
+pub use recorder::STEPS_PER_SUBMISSION;
 pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch};
 pub use tune::{Tuned, candidates, tune};

@@ -155,6 +155,7 @@ impl GpuExecutor {
     ) -> Result<StepTimes, ExecutorError> {
         let start = Instant::now();
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
+        self.flush()?;
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.plan, rule).collect();
         let dispatch = |pass: &mut wgpu::ComputePass, op| self.dispatch(pass, op, batch, rule);
