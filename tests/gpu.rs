@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use polygate::executor::Executor;
-use polygate::gpu::{Checks, Gpu, GpuExecutor};
+use polygate::gpu::{Checks, Gpu, GpuExecutor, STEPS_PER_SUBMISSION};
 use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
 use polygate::optim::{EmbeddingUpdate, Optimizer, Rule, Sgd};
 use polygate::plan::{Parameters, Plan};
@@ -37,7 +37,8 @@ fn variants(gpu: &Gpu) -> Vec<Variants> {
 
 #[test]
 fn every_variant_gives_the_same_bits() {
-    each_device(|device, gpu| {
+    for adapter in test_adapters() {
+        let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
         for model in [random::FAMILIES[3].1, random::FAMILIES[5].1] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
@@ -53,10 +54,10 @@ fn every_variant_gives_the_same_bits() {
             let variants = variants(gpu);
             assert!(variants.len() >= 6);
             for v in variants {
-                assert!(run(v) == expected, "{device}: {v} differs from {}", gpu.default_variants());
+                assert!(run(v) == expected, "{}: {v} differs from {}", adapter.summary, gpu.default_variants());
             }
         }
-    });
+    }
 }
 
 #[test]
@@ -320,6 +321,28 @@ fn two_runs_on_one_adapter_give_the_same_bits() {
         };
         let bits = |p: &Parameters<f32>| p.map(f32::to_bits);
         assert_eq!(bits(&run()), bits(&run()), "{device}");
+    });
+}
+
+#[test]
+fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[5].1);
+        let parameters = random::parameters(&plan, 6);
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
+        let batches: Vec<_> = (0..4).map(|i| random::batch(&plan.input, plan.tasks.len(), 64, i)).collect();
+        let mut steps = |executor: &mut GpuExecutor, from: u64| {
+            for step in from..from + 24 {
+                executor.train_step(&batches[step as usize % 4], &Rule::default(), step).unwrap();
+            }
+            executor.footprint()
+        };
+        // Staging memory grows until as many submissions are in flight as may be.
+        let (_, before) = (steps(&mut executor, 1), steps(&mut executor, 25));
+        let after = steps(&mut executor, 49);
+        assert_eq!(after.0 - before.0, 24 / STEPS_PER_SUBMISSION, "{device}: submissions of 24 steps");
+        assert!(before.1.is_some_and(|allocations| allocations > 10), "{device}: allocations are not told");
+        assert_eq!(after.1, before.1, "{device}: allocations");
     });
 }
 

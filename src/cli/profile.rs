@@ -1,23 +1,37 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{DataDirArg, DeviceArg, table};
 use crate::checkpoint::{check_writable, write_atomically};
 use crate::config::{Config, Override};
-use crate::gpu::Clock;
+use crate::device::Device;
+use crate::gpu::{self, Clock};
+use crate::kernels::{self, StepOp};
+use crate::optim::Rule;
+use crate::plan::{Activation, Activations, Field, Input, Level, Plan, PlanBuilder, Task, TaskKind};
 use crate::profile::{self, Lane, Named, Profile};
 use crate::train::prepare;
 
 /// Time every kernel of a training step on an adapter, or whole steps on the device cpu.
 ///
 /// Prints each kernel's time, operations, bytes, rates, and the share it reaches of the roof that binds it. The roofs
-/// are measured on the device by two microbenchmarks, a large copy and a loop of multiply-adds. Host phases stand below.
+/// are measured on the device by microbenchmarks: a large copy, a loop of multiply-adds, and a plain matrix product. Host
+/// phases stand below. With --kernel one kernel runs alone, in every form that it comes in.
 #[derive(Args)]
 pub struct ProfileArgs {
     /// The TOML file that says what to train
-    config: PathBuf,
+    #[arg(required_unless_present = "shape")]
+    config: Option<PathBuf>,
+    /// Time one kernel alone, over all its variants: a name of the table, such as "level 0 forward"
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["trace", "json", "html"])]
+    kernel: Option<String>,
+    /// With --kernel and instead of a config: a level of one layer, as ROWSxINxOUT
+    #[arg(long, value_name = "ROWSxINxOUT", requires = "kernel", conflicts_with = "config")]
+    shape: Option<Shape>,
     /// Steps that are timed, after a few to warm up
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
     steps: u16,
@@ -42,11 +56,18 @@ pub struct ProfileArgs {
 impl ProfileArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         [&self.trace, &self.json, &self.html].into_iter().flatten().try_for_each(|path| check_writable(path))?;
-        let config = Config::load(&self.config, &self.set)?;
+        if let (Some(kernel), Some(shape)) = (&self.kernel, self.shape) {
+            return variants(&self.device.select()?, kernel, &shape.plan(), shape.rows);
+        }
+        let path = self.config.context("a config is needed")?;
+        let config = Config::load(&path, &self.set)?;
         let device = self.device.select()?;
-        let prepared = prepare(config, &self.data_dir.folder(&self.config))?;
+        let prepared = prepare(config, &self.data_dir.folder(&path))?;
+        if let Some(kernel) = &self.kernel {
+            return variants(&device, kernel, &prepared.plan, prepared.config.train.batch_size);
+        }
         let named = Named {
-            config: self.config.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            config: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             overrides: self.set.iter().map(ToString::to_string).collect(),
         };
         let profile = profile::profile(&prepared, &device, named, usize::from(self.steps))?;
@@ -64,9 +85,72 @@ impl ProfileArgs {
     }
 }
 
+/// A level of one linear layer, for `--kernel`.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    rows: usize,
+    input: usize,
+    output: usize,
+}
+
+impl FromStr for Shape {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let sizes: Vec<usize> = text.split('x').map_while(|part| part.parse().ok().filter(|&n| n > 0)).collect();
+        match (&sizes[..], text.split('x').count()) {
+            (&[rows, input, output], 3) => Ok(Self { rows, input, output }),
+            _ => Err("expected three sizes above 0, as in 1024x320x128".into()),
+        }
+    }
+}
+
+impl Shape {
+    /// One expert of one layer, and a tower that is its head alone.
+    fn plan(self) -> Plan {
+        let fields = (0..self.input).map(|i| Field::Dense { name: i.to_string() }).collect();
+        let mut builder = PlanBuilder::new(Input { tables: Vec::new(), fields });
+        let act = Activations { hidden: Activation::Relu, last: Activation::Relu };
+        let expert = builder.expert("shared", 0, builder.input_slot(), &[self.output], act);
+        let slot = expert.output();
+        builder.push_level(Level { experts: vec![expert], ..Level::default() });
+        let task = Task { name: "task".into(), kind: TaskKind::Binary, weight: 1.0 };
+        builder.finish(vec![task], &[slot], &[&[]], Activation::Relu)
+    }
+}
+
+/// Times a kernel in all its variants and prints them, the fastest first.
+fn variants(device: &Device, kernel: &str, plan: &Plan, rows: usize) -> anyhow::Result<ExitCode> {
+    let gpu = device.gpu().context("the device cpu has no kernels; name an adapter with --device")?;
+    let ops: Vec<StepOp> = kernels::train_ops(plan, &Rule::default()).collect();
+    let op = ops.iter().find(|op| op.to_string() == kernel).with_context(|| {
+        let names: Vec<String> = ops.iter().map(|op| format!("{op:?}", op = op.to_string())).collect();
+        format!("--kernel {kernel:?}: there is no such kernel here; there are {}", names.join(", "))
+    })?;
+    let roofs = gpu.measure_roofs()?;
+    let mut times = gpu::time_variants(gpu, plan, rows, *op)?;
+    times.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    let header = ["variant", "ms", "GFLOP/s", "GB/s", "of the plain product"];
+    let mut table = table::new(header.map(String::from).to_vec());
+    for t in times {
+        let rate = |amount: f64| amount / t.seconds / 1e9;
+        let product = roofs.product_flops_per_second.map(|p| t.cost.flops / t.seconds / p * 100.0);
+        table.add_row(vec![
+            t.variant,
+            format!("{:.3}", t.seconds * 1e3),
+            format!("{:.2}", rate(t.cost.flops)),
+            format!("{:.2}", rate(t.cost.bytes)),
+            product.map_or_else(|| "-".into(), |share| format!("{share:.1}%")),
+        ]);
+    }
+    println!("{op}, {rows} rows; each time is of one submission, waited for");
+    println!("{table}");
+    Ok(ExitCode::SUCCESS)
+}
+
 fn print(p: &Profile) {
     println!("{} steps of batch {}; {}", p.setting.steps, p.setting.batch_size, profile::describe(p.setting.clock));
-    println!("{}", kernels(p));
+    println!("{}", kernel_table(p));
     let giga = |rate: f64| format!("{:.1} G", rate / 1e9);
     let product = p.roofs.product_flops_per_second.map(|rate| format!(", plain 1024^3 product {}FLOP/s", giga(rate)));
     println!(
@@ -91,7 +175,7 @@ fn print(p: &Profile) {
     println!("{kernels}a step of training, untimed, {step} ({:.0} samples/s)", p.samples_per_second());
 }
 
-fn kernels(p: &Profile) -> comfy_table::Table {
+fn kernel_table(p: &Profile) -> comfy_table::Table {
     let header = ["kernel", "calls", "ms", "share", "MFLOP", "MB", "GFLOP/s", "GB/s", "FLOP/B", "of roof", "bound by"];
     let mut table = table::new(header.map(String::from).to_vec());
     for o in &p.ops {

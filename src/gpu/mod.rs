@@ -3,6 +3,7 @@
 mod adapter;
 mod context;
 mod executor;
+mod loaded;
 mod pipeline;
 mod recorder;
 mod stages;
@@ -15,4 +16,4 @@ pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect, validator};
 pub use recorder::STEPS_PER_SUBMISSION;
 pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch};
-pub use tune::{Tuned, candidates, tune};
+pub use tune::{Tuned, VariantTime, time_variants, tune};

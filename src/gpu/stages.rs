@@ -8,7 +8,7 @@ use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{LevelVariant, Variants, WeightGradVariant};
 use crate::kernels::{self, PLAIN_KERNELS, Place, Step, level, loss, weight_grad};
-use crate::plan::{Parameters, Plan};
+use crate::plan::Parameters;
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
@@ -119,13 +119,13 @@ impl Pipelines {
 impl Buffers {
     pub fn new(
         context: &Context,
-        plan: &Plan,
-        capacity: usize,
+        place: Place,
+        slots: usize,
         variants: Variants,
         parameters: &Parameters<f32>,
         layers: &[weight_grad::Layer],
     ) -> Result<Self, ExecutorError> {
-        let place = Place { plan, capacity };
+        let Place { plan, capacity } = place;
         let (tasks, dense, tables) = (plan.tasks.len(), plan.dense.len * 4, plan.embedding.len * 4);
         let arena = plan.arena_stride() * capacity * 4;
         let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
@@ -147,7 +147,7 @@ impl Buffers {
             touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
-            slots: context.storage("the slots of weight gradients", dense * weight_grad::slots(capacity))?,
+            slots: context.storage("the slots of weight gradients", dense * slots)?,
             sums: context.storage("the sums of losses", tasks * loss::SUMS * 4)?,
             histogram: context.storage("the histograms of scores", tasks * loss::COUNTS * 4)?,
             broken: context.storage("the marks of broken steps", tasks * 4)?,

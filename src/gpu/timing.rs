@@ -157,10 +157,10 @@ impl GpuExecutor {
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
         self.flush()?;
         let upload = start.elapsed().as_secs_f64();
-        let ops: Vec<StepOp> = kernels::train_ops(&self.plan, rule).collect();
-        let dispatch = |pass: &mut wgpu::ComputePass, op| self.dispatch(pass, op, batch, rule);
+        let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule).collect();
+        let dispatch = |pass: &mut wgpu::ComputePass, op| self.loaded.dispatch(pass, op, batch, rule);
         let Timed { spans, submit, wait } = stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
-        let place = self.place();
+        let place = self.loaded.place();
         // Without timestamps spans count from behind the upload.
         let begin = if stopwatch.clock() == Clock::Gpu { 0.0 } else { upload };
         let time = |(op, span): (StepOp, Range<f64>)| OpTime {

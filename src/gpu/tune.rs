@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::executor::{Gpu, GpuExecutor};
 use crate::data::{Batch, Segments};
 use crate::executor::ExecutorError;
-use crate::kernels::StepOp;
-use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS};
+use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
+use crate::kernels::{Cost, Place, StepOp};
 use crate::optim::Rule;
 use crate::plan::{Layout, Parameters, Plan};
 
@@ -30,7 +30,7 @@ pub struct Tuned {
 }
 
 /// The variants that the device can run and that are worth a try on it, its default first.
-pub fn candidates(gpu: &Gpu) -> (Vec<LevelVariant>, Vec<crate::kernels::variant::WeightGradVariant>) {
+fn candidates(gpu: &Gpu) -> (Vec<LevelVariant>, Vec<WeightGradVariant>) {
     let (abilities, default) = (gpu.abilities(), gpu.default_variants());
     // On software barriers and small tiles never win, and drivers take seconds for each variant.
     let levels = LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile) && abilities.suits_level(*v));
@@ -62,6 +62,42 @@ pub fn tune(gpu: &Gpu, plan: &Plan, batch_size: usize) -> Result<Tuned, Executor
     })?;
     tuned.seconds = start.elapsed().as_secs_f64();
     Ok(tuned)
+}
+
+/// One variant's time for an op.
+#[derive(Clone, Debug)]
+pub struct VariantTime {
+    pub variant: String,
+    /// Of one run, waited for: the least of a few.
+    pub seconds: f64,
+    pub cost: Cost,
+}
+
+/// Times an op of a plan alone, over a batch of `rows` rows, in every variant that the device can run; in the one form
+/// that it has where it has no variants.
+///
+/// # Errors
+/// The device's.
+pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<Vec<VariantTime>, ExecutorError> {
+    let plan = Arc::new(with_one_row_tables(plan));
+    let batch = plain_batch(&plan, rows);
+    let (abilities, default) = (gpu.abilities(), gpu.default_variants());
+    let variants: Vec<(String, Variants)> = match op {
+        StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
+            let levels = LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+            levels.map(|level| (level.to_string(), Variants { level, ..default })).collect()
+        }
+        StepOp::WeightGrad => {
+            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+            weight_grads.map(|weight_grad| (weight_grad.to_string(), Variants { weight_grad, ..default })).collect()
+        }
+        _ => vec![("its one form".into(), default)],
+    };
+    let cost = op.cost(Place { plan: &plan, capacity: rows }, &batch);
+    let time = |(variant, variants): (String, Variants)| {
+        Ok(VariantTime { variant, seconds: time(gpu, &plan, &batch, variants, &[op])?, cost })
+    };
+    variants.into_iter().map(time).collect()
 }
 
 /// The candidate of the least time, among those that the budget lets be tried.
