@@ -11,6 +11,9 @@
 
 override lanes: u32 = 64u;      // invocations of a workgroup
 override group_rows: u32 = 32u; // rows that a workgroup of level_group owns
+// Whether there are ops of either direction. Some drivers run all branches with masks: what is not needed is left out.
+override has_forward: bool = true;
+override has_backward: bool = true;
 
 const TILE_ROWS = 4u * ROW_BLOCKS;
 const NONE = 0xffffffffu;
@@ -66,11 +69,8 @@ fn level_group(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_in
             storageBarrier();
             first = 0u;
         }
-        let count = items(op, group_rows);
-        for (var item = (lane + lanes - first) % lanes; item < count; item += lanes) {
-            run(op, row, item, group_rows);
-        }
-        first = (first + count) % lanes;
+        run(op, row, group_rows, (lane + lanes - first) % lanes, lanes);
+        first = (first + items(op, group_rows)) % lanes;
     }
 }
 
@@ -79,11 +79,7 @@ fn level_group(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_in
 fn level_lanes(@builtin(global_invocation_id) id: vec3u) {
     let row = id.x * TILE_ROWS;
     for (var i = 0u; i < arrayLength(&ops); i++) {
-        let op = ops[i];
-        let count = items(op, TILE_ROWS);
-        for (var item = 0u; item < count; item++) {
-            run(op, row, item, TILE_ROWS);
-        }
+        run(ops[i], row, TILE_ROWS, 0u, 1u);
     }
 }
 
@@ -95,7 +91,7 @@ fn level_phase(@builtin(global_invocation_id) id: vec3u) {
         let op = ops[i];
         let count = items(op, TILE_ROWS);
         if item < count {
-            run(op, id.x * TILE_ROWS, item, TILE_ROWS);
+            run(op, id.x * TILE_ROWS, TILE_ROWS, item, count);
             return;
         }
         item -= count;
@@ -113,23 +109,67 @@ fn items(op: Op, rows: u32) -> u32 {
     }
 }
 
-/// Does one item of an op: a tile of a product, a row, or a vec4 of a row, among the `rows` rows from `first_row` on.
-fn run(op: Op, first_row: u32, item: u32, rows: u32) {
-    let tile_row = first_row + item % (rows / TILE_ROWS) * TILE_ROWS;
-    let tile_column = item / (rows / TILE_ROWS) * COLUMN_BLOCKS;
-    let row = first_row + item / op.output_stride;
-    let column = item % op.output_stride;
+/// Does the items first, first + by, first + 2 by, ... of an op over the `rows` rows from `start` on. An item is a tile of
+/// a product, a row, or a vec4 of a row.
+fn run(op: Op, start: u32, rows: u32, first: u32, by: u32) {
+    let count = items(op, rows);
+    let width = op.output_stride;
     switch op.kind {
-        case LINEAR: { linear(op, tile_row, tile_column); }
-        case SOFTMAX: { softmax(op, first_row + item); }
-        case MIX: { mix(op, row, column); }
-        case CONCAT: { concat(op, row, column); }
-        case LOSS_GRAD: { loss_grad(op, first_row + item); }
-        case SCORE_GRAD: { score_grad(op, row, column); }
-        case SOFTMAX_GRAD: { softmax_grad(op, first_row + item); }
-        case EXPERT_GRAD: { expert_grad(op, row, column); }
-        default: { linear_grad(op, tile_row, tile_column); }
+        case LINEAR: {
+            for (var t = first; has_forward && t < count; t += by) {
+                linear(op, start + tile_row(t, rows), tile_column(t, rows));
+            }
+        }
+        case SOFTMAX: {
+            for (var r = first; has_forward && r < count; r += by) {
+                softmax(op, start + r);
+            }
+        }
+        case MIX: {
+            for (var i = first; has_forward && i < count; i += by) {
+                mix(op, start + i / width, i % width);
+            }
+        }
+        case CONCAT: {
+            for (var i = first; has_forward && i < count; i += by) {
+                concat(op, start + i / width, i % width);
+            }
+        }
+        case LOSS_GRAD: {
+            for (var r = first; has_backward && r < count; r += by) {
+                loss_grad(op, start + r);
+            }
+        }
+        case SCORE_GRAD: {
+            for (var i = first; has_backward && i < count; i += by) {
+                score_grad(op, start + i / width, i % width);
+            }
+        }
+        case SOFTMAX_GRAD: {
+            for (var r = first; has_backward && r < count; r += by) {
+                softmax_grad(op, start + r);
+            }
+        }
+        case EXPERT_GRAD: {
+            for (var i = first; has_backward && i < count; i += by) {
+                expert_grad(op, start + i / width, i % width);
+            }
+        }
+        default: {
+            for (var t = first; has_backward && t < count; t += by) {
+                linear_grad(op, start + tile_row(t, rows), tile_column(t, rows));
+            }
+        }
     }
+}
+
+fn tile_row(tile: u32, rows: u32) -> u32 {
+    return tile % (rows / TILE_ROWS) * TILE_ROWS;
+}
+
+/// In vec4s.
+fn tile_column(tile: u32, rows: u32) -> u32 {
+    return tile / (rows / TILE_ROWS) * COLUMN_BLOCKS;
 }
 
 /// v, with the columns from `width` on set to zero.
@@ -333,7 +373,9 @@ fn expert_grad(op: Op, row: u32, column: u32) {
         let entry = op.list + 5u * s;
         let slot = lists[entry] + row * lists[entry + 1u];
         let number = lists[entry + 4u];
-        if lists[entry + 2u] == NONE {
+        if lists[entry + 2u] == NONE && number % 4u == 0u {
+            d += zero_padding(grads[slot + number / 4u + column], column, op.output_width);
+        } else if lists[entry + 2u] == NONE {
             for (var i = 0u; i < 4u; i++) {
                 let c = 4u * column + i;
                 if c < op.output_width {

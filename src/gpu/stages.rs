@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
-use crate::kernels::variant::{LevelVariant, Variants, WeightGradVariant};
+use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
 use crate::kernels::{self, PLAIN_KERNELS, Place, Step, level, loss, weight_grad};
 use crate::plan::Parameters;
 
@@ -20,7 +20,7 @@ pub struct Pipelines {
     pub loss_sums: Pipeline,
     pub adam: Pipeline,
     pub sgd: Pipeline,
-    levels: Mutex<HashMap<LevelVariant, Arc<Pipeline>>>,
+    levels: Mutex<HashMap<(LevelVariant, Direction), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
 
@@ -103,10 +103,10 @@ impl Pipelines {
         }
     }
 
-    pub fn level(&self, context: &Context, variant: LevelVariant) -> Arc<Pipeline> {
+    pub fn level(&self, context: &Context, variant: LevelVariant, direction: Direction) -> Arc<Pipeline> {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides()));
-        levels.entry(variant).or_insert_with(new).clone()
+        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides(direction)));
+        levels.entry((variant, direction)).or_insert_with(new).clone()
     }
 
     pub fn weight_grad(&self, context: &Context, variant: WeightGradVariant) -> Arc<Pipeline> {
@@ -164,7 +164,8 @@ impl Buffers {
 
 impl Stages {
     pub fn new(context: &Context, p: &Pipelines, variants: Variants, b: &Buffers) -> Self {
-        let level = p.level(context, variants.level);
+        let [forward, backward, both] = [Direction::Forward, Direction::Backward, Direction::Both]
+            .map(|direction| p.level(context, variants.level, direction));
         let weight_grad = p.weight_grad(context, variants.weight_grad);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
@@ -175,20 +176,20 @@ impl Stages {
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
-        let one = |program: &Program| BoundLevel {
-            bound: bind(&level, &[&step, &arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]]),
+        let one = |pipeline: &Pipeline, program: &Program| BoundLevel {
+            bound: bind(pipeline, &[&step, &arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]]),
             items: program.items,
         };
-        let each = |programs: &Vec<Program>| programs.iter().map(one).collect();
+        let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
         Self {
             embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
             embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
             embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
             embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
             embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
-            forward: b.forward.iter().map(each).collect(),
-            input_grad: b.input_grad.iter().map(each).collect(),
-            towers: each(&b.towers),
+            forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
+            input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
+            towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
             adam: bind(&p.adam, &[&step, &dense]),

@@ -30,6 +30,15 @@ pub enum Form {
     Phases,
 }
 
+/// The ops that a level's dispatch holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    Forward,
+    Backward,
+    /// As the towers, with the loss between.
+    Both,
+}
+
 /// A form of `shaders/level.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LevelVariant {
@@ -140,8 +149,13 @@ impl LevelVariant {
     }
 
     /// Values of the shader's override constants.
-    pub fn overrides(self) -> [(&'static str, f64); 2] {
-        [("lanes", f64::from(self.lanes)), ("group_rows", f64::from(GROUP_ROWS))]
+    pub fn overrides(self, direction: Direction) -> [(&'static str, f64); 4] {
+        [
+            ("lanes", f64::from(self.lanes)),
+            ("group_rows", f64::from(GROUP_ROWS)),
+            ("has_forward", f64::from(u8::from(direction != Direction::Backward))),
+            ("has_backward", f64::from(u8::from(direction != Direction::Forward))),
+        ]
     }
 
     /// Rows that a workgroup goes over; arenas hold a multiple of it.
