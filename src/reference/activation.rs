@@ -1,6 +1,7 @@
 //! Activations and their derivatives.
 
 use super::real::Real;
+use super::vector::vectorized;
 use crate::plan::Activation;
 
 pub fn sigmoid<T: Real>(z: T) -> T {
@@ -10,6 +11,7 @@ pub fn sigmoid<T: Real>(z: T) -> T {
 }
 
 /// `y = activation(z)`.
+#[inline(always)]
 pub fn activate<T: Real>(activation: Activation, z: T) -> T {
     match activation {
         Activation::Identity => z,
@@ -28,6 +30,7 @@ pub fn activate<T: Real>(activation: Activation, z: T) -> T {
 }
 
 /// `dy/dz`, from the output `y`, and for gelu alone from its argument `z`.
+#[inline(always)]
 pub fn derivative<T: Real>(activation: Activation, y: T, z: T) -> T {
     match activation {
         Activation::Identity => T::ONE,
@@ -41,6 +44,41 @@ pub fn derivative<T: Real>(activation: Activation, y: T, z: T) -> T {
         Activation::Tanh => T::ONE - y * y,
         Activation::Sigmoid => y * (T::ONE - y),
         Activation::Gelu => normal_cdf(z) + z * normal_density(z),
+    }
+}
+
+/// `y = activation(z + bias)` over rows of `width` at a stride, in place.
+pub fn activate_rows<T: Real>(
+    activation: Activation,
+    bias: Option<&[T]>,
+    rows: &mut [T],
+    (width, stride): (usize, usize),
+) {
+    let rows = rows.chunks_mut(stride).map(|row| &mut row[..width]);
+    match activation {
+        Activation::Identity => vectorized(|| each(rows, bias, |z| z)),
+        Activation::Relu => vectorized(|| each(rows, bias, |z| activate(Activation::Relu, z))),
+        other => each(rows, bias, |z| activate(other, z)),
+    }
+}
+
+#[inline(always)]
+fn each<'a, T: Real>(rows: impl Iterator<Item = &'a mut [T]>, bias: Option<&[T]>, f: impl Fn(T) -> T) {
+    for row in rows {
+        match bias {
+            Some(bias) => row.iter_mut().zip(bias).for_each(|(z, &b)| *z = f(*z + b)),
+            None => row.iter_mut().for_each(|z| *z = f(*z)),
+        }
+    }
+}
+
+/// From the gradient by outputs `y` to that by arguments `z`, in place: `d *= dy/dz`.
+pub fn through_activation<T: Real>(activation: Activation, d: &mut [T], y: &[T], z: &[T]) {
+    let elements = d.iter_mut().zip(y).zip(z);
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => vectorized(|| elements.for_each(|((d, &y), _)| *d *= derivative(Activation::Relu, y, y))),
+        other => elements.for_each(|((d, &y), &z)| *d *= derivative(other, y, z)),
     }
 }
 
