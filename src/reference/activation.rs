@@ -1,7 +1,6 @@
 //! Activations and their derivatives.
 
 use super::real::Real;
-use super::vector::vectorized;
 use crate::plan::Activation;
 
 pub fn sigmoid<T: Real>(z: T) -> T {
@@ -48,37 +47,45 @@ pub fn derivative<T: Real>(activation: Activation, y: T, z: T) -> T {
 }
 
 /// `y = activation(z + bias)` over rows of `width` at a stride, in place.
-pub fn activate_rows<T: Real>(
-    activation: Activation,
-    bias: Option<&[T]>,
-    rows: &mut [T],
-    (width, stride): (usize, usize),
-) {
-    let rows = rows.chunks_mut(stride).map(|row| &mut row[..width]);
+pub fn activate_rows<T: Real>(activation: Activation, bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize) {
     match activation {
-        Activation::Identity => vectorized(|| each(rows, bias, |z| z)),
-        Activation::Relu => vectorized(|| each(rows, bias, |z| activate(Activation::Relu, z))),
-        other => each(rows, bias, |z| activate(other, z)),
+        Activation::Identity if bias.is_none() => {}
+        Activation::Identity => identity_rows(bias, rows, width, stride),
+        Activation::Relu => relu_rows(bias, rows, width, stride),
+        other => each(bias, rows, width, stride, |z| activate(other, z)),
+    }
+}
+
+vectorized! {
+    fn identity_rows<T: Real>(bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize) {
+        each(bias, rows, width, stride, |z| z);
+    }
+
+    fn relu_rows<T: Real>(bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize) {
+        each(bias, rows, width, stride, |z| activate(Activation::Relu, z));
+    }
+
+    fn through_relu<T: Real>(d: &mut [T], y: &[T]) {
+        d.iter_mut().zip(y).for_each(|(d, &y)| *d *= derivative(Activation::Relu, y, y));
     }
 }
 
 #[inline(always)]
-fn each<'a, T: Real>(rows: impl Iterator<Item = &'a mut [T]>, bias: Option<&[T]>, f: impl Fn(T) -> T) {
-    for row in rows {
+fn each<T: Real>(bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize, f: impl Fn(T) -> T) {
+    for row in rows.chunks_mut(stride) {
         match bias {
-            Some(bias) => row.iter_mut().zip(bias).for_each(|(z, &b)| *z = f(*z + b)),
-            None => row.iter_mut().for_each(|z| *z = f(*z)),
+            Some(bias) => row[..width].iter_mut().zip(bias).for_each(|(z, &b)| *z = f(*z + b)),
+            None => row[..width].iter_mut().for_each(|z| *z = f(*z)),
         }
     }
 }
 
 /// From the gradient by outputs `y` to that by arguments `z`, in place: `d *= dy/dz`.
 pub fn through_activation<T: Real>(activation: Activation, d: &mut [T], y: &[T], z: &[T]) {
-    let elements = d.iter_mut().zip(y).zip(z);
     match activation {
         Activation::Identity => {}
-        Activation::Relu => vectorized(|| elements.for_each(|((d, &y), _)| *d *= derivative(Activation::Relu, y, y))),
-        other => elements.for_each(|((d, &y), &z)| *d *= derivative(other, y, z)),
+        Activation::Relu => through_relu(d, y),
+        other => d.iter_mut().zip(y).zip(z).for_each(|((d, &y), &z)| *d *= derivative(other, y, z)),
     }
 }
 

@@ -4,7 +4,7 @@ use super::activation::{activate_rows, through_activation};
 use super::arena::{Arena, matrix, matrix_mut, weight};
 use super::matmul::{Write, a_b, a_bt};
 use super::real::Real;
-use super::vector::{add_scaled, dot, vectorized};
+use super::vector::{add_scaled, dot};
 use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Plan, TensorId};
 
 /// The values and gradients of a block of rows that a level works on.
@@ -74,7 +74,6 @@ fn is_logit(level: &Level, plan: &Plan) -> bool {
 
 fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
     let t = r.plan.tensor(layer.output);
-    let shape = (t.width, t.stride);
     let bias = layer.bias.map(|bias| {
         let p = r.plan.dense.get(bias);
         &r.dense[p.offset..p.offset + p.cols]
@@ -85,12 +84,12 @@ fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
     a_bt(x, w, matrix_mut(t, output, r.rows), Write::Replace);
     match layer.argument {
         Some(argument) => {
-            activate_rows(Activation::Identity, bias, output, shape);
+            activate_rows(Activation::Identity, bias, output, t.width, t.stride);
             let (output, argument) = r.values.pair(r.plan, layer.output, argument, r.rows);
             argument.copy_from_slice(output);
-            activate_rows(layer.activation, None, r.values.get_mut(r.plan, layer.output, r.rows), shape);
+            activate_rows(layer.activation, None, r.values.get_mut(r.plan, layer.output, r.rows), t.width, t.stride);
         }
-        None => activate_rows(layer.activation, bias, output, shape),
+        None => activate_rows(layer.activation, bias, output, t.width, t.stride),
     }
 }
 
@@ -115,15 +114,7 @@ fn mix<T: Real>(level: &Level, gate: &Gate, r: &mut Rows<T>) {
     for (e, &expert) in gate.sees.iter().enumerate() {
         let [weights, expert, output] =
             r.values.many(r.plan, [gate.weights, level.experts[expert].output(), gate.output], r.rows);
-        let rows = weights.chunks(w.stride).zip(expert.chunks(o.stride)).zip(output.chunks_mut(o.stride));
-        vectorized(|| {
-            for ((weights, expert), output) in rows {
-                if e == 0 {
-                    output.fill(T::ZERO);
-                }
-                add_scaled(output, weights[e], expert);
-            }
-        });
+        mix_expert(e, weights, w.stride, expert, output, o.stride);
     }
 }
 
@@ -136,19 +127,44 @@ fn mix_grad<T: Real>(level: &Level, gate: &Gate, r: &mut Rows<T>) {
         let expert = level.experts[expert].output();
         let [d_score, d_output, d_expert] = r.grads.many(r.plan, [gate.score.output(), gate.output, expert], r.rows);
         let expert = r.values.get(r.plan, expert, r.rows);
-        vectorized(|| {
-            for i in 0..r.rows {
-                let (row, w) = (i * o.stride..i * o.stride + o.width, weights[i * s.stride + e]);
-                let d_output = &d_output[row.clone()];
-                d_score[i * s.stride + e] = dot(d_output, &expert[row.clone()]);
-                add_scaled(&mut d_expert[row], w, d_output);
-            }
-        });
+        mix_expert_grad((e, s.stride, o.width, o.stride), (weights, expert), d_output, d_score, d_expert);
     }
     let d_scores = r.grads.get_mut(r.plan, gate.score.output(), r.rows);
     for (d, w) in d_scores.chunks_mut(s.stride).zip(weights.chunks(s.stride)) {
         let mean: T = d[..s.width].iter().zip(w).map(|(&d, &w)| d * w).sum();
         d[..s.width].iter_mut().zip(w).for_each(|(d, &w)| *d = w * (*d - mean));
+    }
+}
+
+vectorized! {
+    /// The part of one expert in the mix; the first one clears what was there.
+    fn mix_expert<T: Real>(e: usize, weights: &[T], sees: usize, expert: &[T], output: &mut [T], stride: usize) {
+        let rows = weights.chunks(sees).zip(expert.chunks(stride)).zip(output.chunks_mut(stride));
+        for ((weights, expert), output) in rows {
+            if e == 0 {
+                output.fill(T::ZERO);
+            }
+            add_scaled(output, weights[e], expert);
+        }
+    }
+
+    /// The gradients by one expert and by its weight, from `values` (weights, the expert) and `d output`. `shape` is the
+    /// expert's place in the gate, the stride of the weights, and width and stride of the mix.
+    fn mix_expert_grad<T: Real>(
+        shape: (usize, usize, usize, usize),
+        values: (&[T], &[T]),
+        d_output: &[T],
+        d_score: &mut [T],
+        d_expert: &mut [T],
+    ) {
+        let (e, sees, width, stride) = shape;
+        let (weights, expert) = values;
+        let rows = d_output.chunks(stride).zip(expert.chunks(stride)).zip(d_expert.chunks_mut(stride));
+        let rows = rows.zip(weights.chunks(sees)).zip(d_score.chunks_mut(sees));
+        for ((((d_output, expert), d_expert), weights), d_score) in rows {
+            d_score[e] = dot(&d_output[..width], &expert[..width]);
+            add_scaled(&mut d_expert[..width], weights[e], &d_output[..width]);
+        }
     }
 }
 

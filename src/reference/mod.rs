@@ -4,6 +4,9 @@
 //! the weights are cut into strips, and a strip's gradient is summed over the blocks in order, on one thread. So the
 //! result depends on shapes alone, not on the number of threads.
 
+#[macro_use]
+mod vector;
+
 mod activation;
 mod arena;
 mod embedding;
@@ -14,7 +17,6 @@ mod optimizer;
 mod real;
 mod split;
 mod table_update;
-mod vector;
 mod weight_grad;
 
 use std::ops::Range;
@@ -24,13 +26,13 @@ use rayon::prelude::*;
 
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
-use crate::optim::Rule;
+use crate::optim::{EmbeddingUpdate, Rule};
 use crate::plan::{Parameters, Plan, TensorId};
 use arena::Arena;
 use embedding::Columns;
 use level::Rows;
 use loss::BlockSums;
-use optimizer::State;
+use optimizer::{State, Update};
 use table_update::Touched;
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
@@ -111,8 +113,9 @@ impl<T: Real> Reference<T> {
             self.broken = Some(Broken { step, task });
             return;
         }
-        self.update_dense(batch, rule, step);
-        self.update_embedding(batch, rule, step);
+        let update = Update::new(&rule.optimizer, step);
+        self.update_dense(batch, &update);
+        self.update_embedding(batch, rule.embedding, &update);
     }
 
     /// The logits of a batch, `[rows, tasks]`.
@@ -196,7 +199,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// Sums each strip's gradient and applies the optimizer to it.
-    fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+    fn update_dense(&mut self, batch: &Batch, update: &Update<T>) {
         let (plan, blocks) = (&self.plan, &self.blocks);
         let state = State {
             parameters: &mut self.parameters.dense,
@@ -206,16 +209,16 @@ impl<T: Real> Reference<T> {
         let data = (self.dense_grads.as_mut_slice(), state);
         for_each_strip(&self.strips, data, &|strip, (grads, state)| {
             strip.gradient(plan, block_rows_of(blocks, batch), grads);
-            optimizer::update(&rule.optimizer, step, state, grads.iter().copied());
+            optimizer::update(update, state, grads);
         });
     }
 
-    fn update_embedding(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+    fn update_embedding(&mut self, batch: &Batch, rows: EmbeddingUpdate, update: &Update<T>) {
         let mut embedding = std::mem::take(&mut self.parameters.embedding);
         let mut first = std::mem::take(&mut self.first.embedding);
         let mut second = std::mem::take(&mut self.second.embedding);
         let state = State { parameters: &mut embedding, first: &mut first, second: &mut second };
-        self.touched(batch).update(rule, step, state);
+        self.touched(batch).update(rows, update, state);
         self.parameters.embedding = embedding;
         self.first.embedding = first;
         self.second.embedding = second;

@@ -2,7 +2,6 @@
 
 use super::real::Real;
 use super::split::Split;
-use super::vector::vectorized;
 use crate::optim::Optimizer;
 
 /// Parameters beside the optimizer's state: Adam's two moments, or the momentum alone.
@@ -35,32 +34,63 @@ impl<T> State<'_, T> {
     }
 }
 
-/// One update by `grads`, at a step counted from 1.
-pub fn update<T: Real>(optimizer: &Optimizer, step: u64, state: State<T>, grads: impl Iterator<Item = T>) {
+/// An optimizer at one step, with its constants.
+#[derive(Clone, Copy)]
+pub enum Update<T> {
+    Adam { beta1: T, beta2: T, eps: T, rate: T, root: T, rest1: T, rest2: T },
+    Sgd { rate: T, momentum: T },
+}
+
+impl<T: Real> Update<T> {
+    /// `step` is counted from 1.
+    pub fn new(optimizer: &Optimizer, step: u64) -> Self {
+        match optimizer {
+            Optimizer::Adam(adam) => {
+                let (rate, root) = adam.corrections(step);
+                Self::Adam {
+                    beta1: T::of(adam.beta1),
+                    beta2: T::of(adam.beta2),
+                    rest1: T::of(1.0 - adam.beta1),
+                    rest2: T::of(1.0 - adam.beta2),
+                    eps: T::of(adam.eps),
+                    rate: T::of(rate),
+                    root: T::of(root),
+                }
+            }
+            Optimizer::Sgd(sgd) => Self::Sgd { rate: T::of(sgd.learning_rate), momentum: T::of(sgd.momentum) },
+        }
+    }
+}
+
+vectorized! {
+    /// One update by `grads`.
+    pub fn update<T: Real>(update: &Update<T>, state: State<T>, grads: &[T]) {
+        update_by(update, state, grads.iter().copied());
+    }
+
+    /// One update where all gradients are zero.
+    pub fn update_untouched<T: Real>(update: &Update<T>, state: State<T>) {
+        update_by(update, state, std::iter::repeat(T::ZERO));
+    }
+}
+
+#[inline(always)]
+fn update_by<T: Real>(update: &Update<T>, state: State<T>, grads: impl Iterator<Item = T>) {
     let moments = state.first.iter_mut().zip(state.second);
     let elements = state.parameters.iter_mut().zip(moments).zip(grads);
-    match optimizer {
-        Optimizer::Adam(adam) => {
-            let (b1, b2, eps) = (T::of(adam.beta1), T::of(adam.beta2), T::of(adam.eps));
-            let (c1, c2) = (T::of(1.0 - adam.beta1), T::of(1.0 - adam.beta2));
-            let (rate, root) = adam.corrections(step);
-            let (rate, root) = (T::of(rate), T::of(root));
-            vectorized(|| {
-                for ((p, (m, v)), g) in elements {
-                    *m = b1 * *m + c1 * g;
-                    *v = b2 * *v + c2 * g * g;
-                    *p += -(rate * *m / (v.sqrt() * root + eps));
-                }
-            });
+    match *update {
+        Update::Adam { beta1, beta2, eps, rate, root, rest1, rest2 } => {
+            for ((p, (m, v)), g) in elements {
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
+                *p += -(rate * *m / (v.sqrt() * root + eps));
+            }
         }
-        Optimizer::Sgd(sgd) => {
-            let (rate, momentum) = (T::of(sgd.learning_rate), T::of(sgd.momentum));
-            vectorized(|| {
-                for ((p, (m, _)), g) in elements {
-                    *m = momentum * *m + g;
-                    *p += -(rate * *m);
-                }
-            });
+        Update::Sgd { rate, momentum } => {
+            for ((p, (m, _)), g) in elements {
+                *m = momentum * *m + g;
+                *p += -(rate * *m);
+            }
         }
     }
 }

@@ -3,12 +3,11 @@
 use std::ops::Range;
 
 use super::embedding::{Columns, row_gradient};
-use super::optimizer::{State, update};
+use super::optimizer::{State, Update, update, update_untouched};
 use super::real::Real;
 use super::split::{Split, for_each_run};
-use super::vector::vectorized;
 use crate::data::Batch;
-use crate::optim::{EmbeddingUpdate, Rule};
+use crate::optim::EmbeddingUpdate;
 use crate::plan::Plan;
 
 /// Touched rows that are one piece of work.
@@ -46,44 +45,44 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     }
 
     /// One step of the optimizer over the tables, whose `state` is the whole embedding block.
-    pub fn update(&self, rule: &Rule, step: u64, state: State<T>) {
+    pub fn update(&self, rows: EmbeddingUpdate, step: &Update<T>, state: State<T>) {
         let segments = 0..self.batch.segments.rows.len();
         for_each_run(segments, RUN_ROWS, 0, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
             for segment in run {
                 let row = self.range(segment);
                 let row = row.start - from..row.end - from;
-                if rule.embedding == EmbeddingUpdate::All {
-                    update_untouched(rule, step, state.part(done..row.start));
+                if rows == EmbeddingUpdate::All {
+                    move_untouched(step, state.part(done..row.start));
                 }
                 done = row.end;
-                self.update_row(segment, rule, step, state.part(row));
+                self.update_row(segment, step, state.part(row));
             }
-            if rule.embedding == EmbeddingUpdate::All {
+            if rows == EmbeddingUpdate::All {
                 let end = state.parameters.len();
-                update_untouched(rule, step, state.part(done..end));
+                move_untouched(step, state.part(done..end));
             }
         });
     }
 
-    fn update_row(&self, segment: usize, rule: &Rule, step: u64, mut row: State<T>) {
+    fn update_row(&self, segment: usize, step: &Update<T>, mut row: State<T>) {
         let mut gradient = [T::ZERO; COLUMNS];
         let width = row.parameters.len();
         for first in (0..width).step_by(COLUMNS) {
             let columns = first..width.min(first + COLUMNS);
             let gradient = &mut gradient[..columns.len()];
-            vectorized(|| self.gradient(segment, first, gradient));
-            update(&rule.optimizer, step, row.part(columns), gradient.iter().copied());
+            self.gradient(segment, first, gradient);
+            update(step, row.part(columns), gradient);
         }
     }
 }
 
 /// Rows without a gradient, which their momentum moves on.
-fn update_untouched<T: Real>(rule: &Rule, step: u64, state: State<T>) {
+fn move_untouched<T: Real>(step: &Update<T>, state: State<T>) {
     let len = state.parameters.len();
     if len <= RUN_FLOATS {
-        return update(&rule.optimizer, step, state, std::iter::repeat(T::ZERO));
+        return update_untouched(step, state);
     }
     let (left, right) = state.split(len / 2);
-    rayon::join(|| update_untouched(rule, step, left), || update_untouched(rule, step, right));
+    rayon::join(|| move_untouched(step, left), || move_untouched(step, right));
 }

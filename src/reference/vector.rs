@@ -2,13 +2,32 @@
 
 use super::real::Real;
 
-/// Runs a loop in the widest vectors here; a build for a plain x86-64 has but 128 bits otherwise. Each element goes
-/// through the same operations at any width, so the bits do not depend on it.
-#[inline(always)]
-pub fn vectorized<R>(f: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(f)
-}
+/// Defines functions that are compiled twice, for any CPU of the build's target and for AVX2, and take the second where
+/// the CPU has it: a build for a plain x86-64 has vectors of 128 bits otherwise. Each element goes through the same
+/// operations in both (nothing is fused), so the bits do not depend on which is taken.
+macro_rules! vectorized {
+    ($($(#[$doc:meta])* $vis:vis fn $name:ident<T: Real>($($arg:ident: $type:ty),* $(,)?) $body:block)*) => {$(
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)] // Clippy counts those of the expansion.
+        $vis fn $name<T: $crate::reference::Real>($($arg: $type),*) {
+            #[inline(always)]
+            fn body<T: $crate::reference::Real>($($arg: $type),*) $body
 
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2")]
+                fn wide<T: $crate::reference::Real>($($arg: $type),*) {
+                    body($($arg),*);
+                }
+                if std::arch::is_x86_feature_detected!("avx2") {
+                    // SAFETY: the CPU has the feature that `wide` is compiled for.
+                    return unsafe { wide($($arg),*) };
+                }
+            }
+            body($($arg),*);
+        }
+    )*};
+}
 /// Partial sums of [`dot`].
 const LANES: usize = 8;
 

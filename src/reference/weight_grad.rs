@@ -7,7 +7,7 @@ use super::arena::Arena;
 use super::matmul::{Matrix, MatrixMut, Write, at_b};
 use super::real::Real;
 use super::split::{Split, for_each_run};
-use super::vector::{add, vectorized};
+use super::vector::add;
 use crate::plan::{ParameterId, Plan, TensorId};
 
 /// Output units of a layer whose weights are one piece of work.
@@ -88,7 +88,14 @@ impl Strip {
         db.fill(T::ZERO);
         for (_, block_grads, rows) in blocks {
             let dz = block_grads.matrix(plan, self.output, rows);
-            vectorized(|| dz.data.chunks(dz.stride).for_each(|dz| add(db, dz)));
+            add_rows(db, dz.data, dz.stride);
         }
+    }
+}
+
+vectorized! {
+    /// `sum += each row`.
+    fn add_rows<T: Real>(sum: &mut [T], rows: &[T], stride: usize) {
+        rows.chunks(stride).for_each(|row| add(sum, row));
     }
 }
