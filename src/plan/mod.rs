@@ -178,7 +178,7 @@ impl Plan {
 
     /// Whether a block after `level` reads this tensor, as towers read Shared-Bottom's bottom.
     pub fn is_read_outside(&self, level: &Level, tensor: TensorId) -> bool {
-        self.blocks().any(|block| !std::ptr::eq(block, level) && block.inputs().contains(&tensor))
+        self.blocks().any(|block| !std::ptr::eq(block, level) && block.mlps().any(|mlp| mlp.input() == tensor))
     }
 
     /// Names and shapes of all parameters: tables first, then the rest in the order of the levels.

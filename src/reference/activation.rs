@@ -10,6 +10,7 @@ pub fn sigmoid<T: Real>(z: T) -> T {
 }
 
 /// `y = activation(z)`.
+#[inline(always)]
 pub fn activate<T: Real>(activation: Activation, z: T) -> T {
     match activation {
         Activation::Identity => z,
@@ -28,6 +29,7 @@ pub fn activate<T: Real>(activation: Activation, z: T) -> T {
 }
 
 /// `dy/dz`, from the output `y`, and for gelu alone from its argument `z`.
+#[inline(always)]
 pub fn derivative<T: Real>(activation: Activation, y: T, z: T) -> T {
     match activation {
         Activation::Identity => T::ONE,
@@ -41,6 +43,49 @@ pub fn derivative<T: Real>(activation: Activation, y: T, z: T) -> T {
         Activation::Tanh => T::ONE - y * y,
         Activation::Sigmoid => y * (T::ONE - y),
         Activation::Gelu => normal_cdf(z) + z * normal_density(z),
+    }
+}
+
+/// `y = activation(z + bias)` over rows of `width` at a stride, in place.
+pub fn activate_rows<T: Real>(activation: Activation, bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize) {
+    match activation {
+        Activation::Identity if bias.is_none() => {}
+        Activation::Identity => identity_rows(bias, rows, width, stride),
+        Activation::Relu => relu_rows(bias, rows, width, stride),
+        other => each(bias, rows, width, stride, |z| activate(other, z)),
+    }
+}
+
+vectorized! {
+    fn identity_rows<T: Real>(bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize) {
+        each(bias, rows, width, stride, |z| z);
+    }
+
+    fn relu_rows<T: Real>(bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize) {
+        each(bias, rows, width, stride, |z| activate(Activation::Relu, z));
+    }
+
+    fn through_relu<T: Real>(d: &mut [T], y: &[T]) {
+        d.iter_mut().zip(y).for_each(|(d, &y)| *d *= derivative(Activation::Relu, y, y));
+    }
+}
+
+#[inline(always)]
+fn each<T: Real>(bias: Option<&[T]>, rows: &mut [T], width: usize, stride: usize, f: impl Fn(T) -> T) {
+    for row in rows.chunks_mut(stride) {
+        match bias {
+            Some(bias) => row[..width].iter_mut().zip(bias).for_each(|(z, &b)| *z = f(*z + b)),
+            None => row[..width].iter_mut().for_each(|z| *z = f(*z)),
+        }
+    }
+}
+
+/// From the gradient by outputs `y` to that by arguments `z`, in place: `d *= dy/dz`.
+pub fn through_activation<T: Real>(activation: Activation, d: &mut [T], y: &[T], z: &[T]) {
+    match activation {
+        Activation::Identity => {}
+        Activation::Relu => through_relu(d, y),
+        other => d.iter_mut().zip(y).zip(z).for_each(|((d, &y), &z)| *d *= derivative(other, y, z)),
     }
 }
 

@@ -4,12 +4,39 @@ use std::ops::Range;
 
 use super::arena::Arena;
 use super::real::Real;
+use super::vector::{add, add_scaled};
 use crate::data::Batch;
-use crate::plan::{Field, Input, Layout, Plan, Pooling};
+use crate::plan::{Field, Layout, Plan, Pooling};
+
+/// Where the fields of an input lie in a row of the input slot.
+pub struct Columns {
+    /// Runs of dense fields: first column, first dense field, number of fields.
+    dense: Vec<(usize, usize, usize)>,
+    /// Each bag field: first column, table, pooling.
+    bags: Vec<(usize, usize, Pooling)>,
+}
+
+impl Columns {
+    pub fn new(plan: &Plan) -> Self {
+        let mut dense: Vec<(usize, usize, usize)> = Vec::new();
+        let mut fields = 0;
+        for (column, field) in plan.input.columns() {
+            if let Field::Dense { .. } = field {
+                match dense.last_mut() {
+                    Some((first, _, count)) if *first + *count == column => *count += 1,
+                    _ => dense.push((column, fields, 1)),
+                }
+                fields += 1;
+            }
+        }
+        Self { dense, bags: plan.input.bag_fields() }
+    }
+}
 
 /// Fills the input slot of a block of rows, `[rows, input width]`.
 pub fn embedding_forward<T: Real>(
     plan: &Plan,
+    columns: &Columns,
     embedding: &[T],
     batch: &Batch,
     rows: Range<usize>,
@@ -18,35 +45,30 @@ pub fn embedding_forward<T: Real>(
     let stride = plan.tensor(plan.input_slot).stride;
     let dense_fields = plan.input.dense_fields();
     let slot = values.get_mut(plan, plan.input_slot, rows.len());
-    let (mut dense, mut bag) = (0, 0);
-    for (column, field) in plan.input.columns() {
-        match field {
-            Field::Dense { .. } => {
-                for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-                    row[column] = T::of(f64::from(batch.dense[i * dense_fields + dense]));
-                }
-                dense += 1;
-            }
-            Field::Bag { table, pooling, .. } => {
-                let dim = plan.input.tables[*table].dim;
-                for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-                    let ids = ids_of(batch, bag * batch.rows + i);
-                    pool(&plan.embedding, embedding, *table, *pooling, ids, &mut row[column..column + dim]);
-                }
-                bag += 1;
-            }
+    for &(column, field, count) in &columns.dense {
+        for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
+            let fields = &batch.dense[i * dense_fields + field..][..count];
+            row[column..].iter_mut().zip(fields).for_each(|(x, &field)| *x = T::of(f64::from(field)));
+        }
+    }
+    for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
+        let dim = plan.input.tables[table].dim;
+        for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
+            let ids = ids_of(batch, bag * batch.rows + i);
+            pool(&plan.embedding, embedding, table, pooling, ids, &mut row[column..column + dim]);
         }
     }
 }
 
 fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Pooling, ids: &[u32], out: &mut [T]) {
     let p = &layout.parameters[table];
-    out.fill(T::ZERO);
-    for &id in ids {
-        let start = p.offset + id as usize * p.stride;
-        out.iter_mut().zip(&embedding[start..]).for_each(|(o, &x)| *o += x);
+    let vector = |id: u32| &embedding[p.offset + id as usize * p.stride..][..p.cols];
+    if let [id] = ids {
+        return out.copy_from_slice(vector(*id));
     }
-    if pooling == Pooling::Mean && ids.len() > 1 {
+    out.fill(T::ZERO);
+    ids.iter().for_each(|&id| add(out, vector(id)));
+    if pooling == Pooling::Mean && !ids.is_empty() {
         let n = T::of(ids.len() as f64);
         out.iter_mut().for_each(|o| *o = *o / n);
     }
@@ -56,30 +78,23 @@ fn ids_of(batch: &Batch, bag: usize) -> &[u32] {
     &batch.ids[batch.bag_starts[bag] as usize..batch.bag_starts[bag + 1] as usize]
 }
 
-/// The bag fields of an input, ready for [`row_gradient`].
-pub struct BagFields(Vec<(usize, usize, Pooling)>);
-
-impl BagFields {
-    pub fn new(input: &Input) -> Self {
-        Self(input.bag_fields())
-    }
-}
-
-/// Adds up the gradient of one table row over the bags that hold it, in their order. `input_grad` gives the gradient
-/// by a row of the input slot.
+/// Adds up the gradient of one table row, from its column `first` on, over the bags that hold it, in their order.
+/// `input_grad` gives the gradient by a row of the input slot.
+#[inline(always)]
 pub fn row_gradient<'a, T: Real>(
-    fields: &BagFields,
+    columns: &Columns,
     batch: &Batch,
     bags: &[u32],
     input_grad: impl Fn(usize) -> &'a [T],
+    first: usize,
     out: &mut [T],
 ) {
     out.fill(T::ZERO);
     for &bag in bags {
         let (field, row) = (bag as usize / batch.rows, bag as usize % batch.rows);
-        let (column, _, pooling) = fields.0[field];
+        let (column, _, pooling) = columns.bags[field];
         let n = ids_of(batch, bag as usize).len();
         let scale = if pooling == Pooling::Mean { T::ONE / T::of(n as f64) } else { T::ONE };
-        out.iter_mut().zip(&input_grad(row)[column..]).for_each(|(o, &d)| *o += scale * d);
+        add_scaled(out, scale, &input_grad(row)[column + first..]);
     }
 }

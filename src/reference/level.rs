@@ -1,9 +1,10 @@
 //! Experts, gates and their mixing, and the gradients. The towers are a level too.
 
-use super::activation::{activate, derivative};
+use super::activation::{activate_rows, through_activation};
 use super::arena::{Arena, matrix, matrix_mut, weight};
-use super::matmul::{MatrixMut, Write, a_b, a_bt, at_b};
+use super::matmul::{Write, a_b, a_bt};
 use super::real::Real;
+use super::vector::{add_scaled, dot};
 use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Plan, TensorId};
 
 /// The values and gradients of a block of rows that a level works on.
@@ -37,11 +38,9 @@ pub fn level_forward<T: Real>(level: &Level, r: &mut Rows<T>) {
     }
 }
 
-/// Gradients by the level's inputs, from those by its outputs. Writes every linear layer's on the way.
-pub fn level_input_grad<T: Real>(level: &Level, r: &mut Rows<T>) {
-    for input in level.inputs() {
-        r.grads.get_mut(r.plan, input, r.rows).fill(T::ZERO);
-    }
+/// Gradients by the level's inputs, from those by its outputs. Writes every linear layer's on the way. `wanted` says
+/// whose gradient is used, of the level's inputs; the others are left as they are.
+pub fn level_input_grad<T: Real>(level: &Level, wanted: impl Fn(TensorId) -> bool, r: &mut Rows<T>) {
     for expert in &level.experts {
         // What a later block read directly has its gradient there already.
         if !r.plan.is_read_outside(level, expert.output()) && !is_logit(level, r.plan) {
@@ -61,26 +60,10 @@ pub fn level_input_grad<T: Real>(level: &Level, r: &mut Rows<T>) {
     for gate in &level.gates {
         mix_grad(level, gate, r);
     }
-    for mlp in level.mlps() {
-        mlp_input_grad(mlp, r);
-    }
-}
-
-/// Adds the gradients of every weight and bias of the level to `grads`, a dense block.
-pub fn level_weight_grad<T: Real>(level: &Level, r: &Rows<T>, grads: &mut [T]) {
-    for layer in level.mlps().flat_map(|mlp| &mlp.layers) {
-        let p = r.plan.dense.get(layer.weight);
-        let dz = r.grads.matrix(r.plan, layer.output, r.rows);
-        let dw =
-            MatrixMut { data: &mut grads[p.offset..p.offset + p.len()], rows: p.rows, cols: p.cols, stride: p.stride };
-        at_b(dz, r.values.matrix(r.plan, layer.input, r.rows), dw, Write::Add);
-        if let Some(bias) = layer.bias {
-            let p = r.plan.dense.get(bias);
-            let db = &mut grads[p.offset..p.offset + p.cols];
-            for dz in dz.data.chunks(dz.stride) {
-                db.iter_mut().zip(dz).for_each(|(db, &dz)| *db += dz);
-            }
-        }
+    for (i, mlp) in level.mlps().enumerate() {
+        let is_first = level.mlps().take(i).all(|before| before.input() != mlp.input());
+        let write = if is_first { Write::Replace } else { Write::Add };
+        mlp_input_grad(mlp, wanted(mlp.input()).then_some(write), r);
     }
 }
 
@@ -91,25 +74,22 @@ fn is_logit(level: &Level, plan: &Plan) -> bool {
 
 fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
     let t = r.plan.tensor(layer.output);
+    let bias = layer.bias.map(|bias| {
+        let p = r.plan.dense.get(bias);
+        &r.dense[p.offset..p.offset + p.cols]
+    });
     let w = weight(&r.plan.dense, r.dense, layer.weight);
     let (input, output) = r.values.pair(r.plan, layer.input, layer.output, r.rows);
     let x = matrix(r.plan.tensor(layer.input), input, r.rows);
-    let mut write = Write::Replace;
-    if let Some(bias) = layer.bias {
-        let p = r.plan.dense.get(bias);
-        let bias = &r.dense[p.offset..p.offset + p.cols];
-        output.chunks_mut(t.stride).for_each(|row| row[..t.width].copy_from_slice(bias));
-        write = Write::Add;
-    }
-    a_bt(x, w, matrix_mut(t, output, r.rows), write);
-    if let Some(argument) = layer.argument {
-        let (output, argument) = r.values.pair(r.plan, layer.output, argument, r.rows);
-        argument.copy_from_slice(output);
-    }
-    if layer.activation != Activation::Identity {
-        for row in r.values.get_mut(r.plan, layer.output, r.rows).chunks_mut(t.stride) {
-            row[..t.width].iter_mut().for_each(|z| *z = activate(layer.activation, *z));
+    a_bt(x, w, matrix_mut(t, output, r.rows), Write::Replace);
+    match layer.argument {
+        Some(argument) => {
+            activate_rows(Activation::Identity, bias, output, t.width, t.stride);
+            let (output, argument) = r.values.pair(r.plan, layer.output, argument, r.rows);
+            argument.copy_from_slice(output);
+            activate_rows(layer.activation, None, r.values.get_mut(r.plan, layer.output, r.rows), t.width, t.stride);
         }
+        None => activate_rows(layer.activation, bias, output, t.width, t.stride),
     }
 }
 
@@ -131,15 +111,10 @@ fn softmax<T: Real>(gate: &Gate, r: &mut Rows<T>) {
 /// `output = sum over e of weights_e * expert_e`.
 fn mix<T: Real>(level: &Level, gate: &Gate, r: &mut Rows<T>) {
     let (w, o) = (r.plan.tensor(gate.weights), r.plan.tensor(gate.output));
-    r.values.get_mut(r.plan, gate.output, r.rows).fill(T::ZERO);
     for (e, &expert) in gate.sees.iter().enumerate() {
         let [weights, expert, output] =
             r.values.many(r.plan, [gate.weights, level.experts[expert].output(), gate.output], r.rows);
-        for ((weights, expert), output) in
-            weights.chunks(w.stride).zip(expert.chunks(o.stride)).zip(output.chunks_mut(o.stride))
-        {
-            output.iter_mut().zip(expert).for_each(|(o, &x)| *o += weights[e] * x);
-        }
+        mix_expert(e, weights, w.stride, expert, output, o.stride);
     }
 }
 
@@ -152,12 +127,7 @@ fn mix_grad<T: Real>(level: &Level, gate: &Gate, r: &mut Rows<T>) {
         let expert = level.experts[expert].output();
         let [d_score, d_output, d_expert] = r.grads.many(r.plan, [gate.score.output(), gate.output, expert], r.rows);
         let expert = r.values.get(r.plan, expert, r.rows);
-        for i in 0..r.rows {
-            let (row, w) = (i * o.stride..i * o.stride + o.width, weights[i * s.stride + e]);
-            let d_output = &d_output[row.clone()];
-            d_score[i * s.stride + e] = d_output.iter().zip(&expert[row.clone()]).map(|(&d, &x)| d * x).sum();
-            d_expert[row].iter_mut().zip(d_output).for_each(|(de, &d)| *de += w * d);
-        }
+        mix_expert_grad((e, s.stride, o.width, o.stride), (weights, expert), d_output, d_score, d_expert);
     }
     let d_scores = r.grads.get_mut(r.plan, gate.score.output(), r.rows);
     for (d, w) in d_scores.chunks_mut(s.stride).zip(weights.chunks(s.stride)) {
@@ -166,28 +136,49 @@ fn mix_grad<T: Real>(level: &Level, gate: &Gate, r: &mut Rows<T>) {
     }
 }
 
-/// From the gradient by the MLP's output down to its input, to which it is added.
-fn mlp_input_grad<T: Real>(mlp: &Mlp, r: &mut Rows<T>) {
-    for (i, layer) in mlp.layers.iter().enumerate().rev() {
-        through_activation(layer, r);
-        let w = weight(&r.plan.dense, r.dense, layer.weight);
-        let (dz, dx) = r.grads.pair(r.plan, layer.output, layer.input, r.rows);
-        let dz = matrix(r.plan.tensor(layer.output), dz, r.rows);
-        let write = if i == 0 { Write::Add } else { Write::Replace };
-        a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows), write);
+vectorized! {
+    /// The part of one expert in the mix; the first one clears what was there.
+    fn mix_expert<T: Real>(e: usize, weights: &[T], sees: usize, expert: &[T], output: &mut [T], stride: usize) {
+        let rows = weights.chunks(sees).zip(expert.chunks(stride)).zip(output.chunks_mut(stride));
+        for ((weights, expert), output) in rows {
+            if e == 0 {
+                output.fill(T::ZERO);
+            }
+            add_scaled(output, weights[e], expert);
+        }
+    }
+
+    /// The gradients by one expert and by its weight, from `values` (weights, the expert) and `d output`. `shape` is the
+    /// expert's place in the gate, the stride of the weights, and width and stride of the mix.
+    fn mix_expert_grad<T: Real>(
+        shape: (usize, usize, usize, usize),
+        values: (&[T], &[T]),
+        d_output: &[T],
+        d_score: &mut [T],
+        d_expert: &mut [T],
+    ) {
+        let (e, sees, width, stride) = shape;
+        let (weights, expert) = values;
+        let rows = d_output.chunks(stride).zip(expert.chunks(stride)).zip(d_expert.chunks_mut(stride));
+        let rows = rows.zip(weights.chunks(sees)).zip(d_score.chunks_mut(sees));
+        for ((((d_output, expert), d_expert), weights), d_score) in rows {
+            d_score[e] = dot(&d_output[..width], &expert[..width]);
+            add_scaled(&mut d_expert[..width], weights[e], &d_output[..width]);
+        }
     }
 }
 
-/// From the gradient by a layer's output to that by its activation's argument, in place.
-fn through_activation<T: Real>(layer: &Linear, r: &mut Rows<T>) {
-    if layer.activation == Activation::Identity {
-        return;
-    }
-    let y = r.values.get(r.plan, layer.output, r.rows);
-    let z = r.values.get(r.plan, layer.argument.unwrap_or(layer.output), r.rows);
-    let dz = r.grads.get_mut(r.plan, layer.output, r.rows);
-    for ((d, &y), &z) in dz.iter_mut().zip(y).zip(z) {
-        *d *= derivative(layer.activation, y, z);
+/// From the gradient by the MLP's output down to its input, which `write` says what to do with; none is to leave it.
+fn mlp_input_grad<T: Real>(mlp: &Mlp, write: Option<Write>, r: &mut Rows<T>) {
+    for (i, layer) in mlp.layers.iter().enumerate().rev() {
+        let y = r.values.get(r.plan, layer.output, r.rows);
+        let z = r.values.get(r.plan, layer.argument.unwrap_or(layer.output), r.rows);
+        through_activation(layer.activation, r.grads.get_mut(r.plan, layer.output, r.rows), y, z);
+        let Some(write) = (if i == 0 { write } else { Some(Write::Replace) }) else { continue };
+        let w = weight(&r.plan.dense, r.dense, layer.weight);
+        let (dz, dx) = r.grads.pair(r.plan, layer.output, layer.input, r.rows);
+        let dz = matrix(r.plan.tensor(layer.output), dz, r.rows);
+        a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows), write);
     }
 }
 

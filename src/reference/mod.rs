@@ -1,8 +1,11 @@
 //! The plan on the CPU: in f64 the oracle that every kernel is held to, in f32 the device `cpu`.
 //!
-//! A batch is cut into blocks of [`BLOCK_ROWS`] rows. A block goes through forward and backward on one thread and
-//! sums its own weight gradients; then the blocks' sums are added in order. So the result depends on shapes alone,
-//! not on the number of threads.
+//! A batch is cut into blocks of [`BLOCK_ROWS`] rows, and a block goes through forward and backward on one thread. Then
+//! the weights are cut into strips, and a strip's gradient is summed over the blocks in order, on one thread. So the
+//! result depends on shapes alone, not on the number of threads.
+
+#[macro_use]
+mod vector;
 
 mod activation;
 mod arena;
@@ -12,6 +15,9 @@ mod loss;
 mod matmul;
 mod optimizer;
 mod real;
+mod split;
+mod table_update;
+mod weight_grad;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -23,17 +29,17 @@ use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
 use crate::optim::{EmbeddingUpdate, Rule};
 use crate::plan::{Parameters, Plan, TensorId};
 use arena::Arena;
-use embedding::BagFields;
+use embedding::Columns;
 use level::Rows;
-use optimizer::Moments;
+use loss::BlockSums;
+use optimizer::{State, Update};
+use table_update::Touched;
+use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use real::Real;
 
 /// Rows that go through the model together on one thread.
 pub const BLOCK_ROWS: usize = 256;
-
-/// Floats of the dense block that one thread reduces and updates at a time.
-const UPDATE_CHUNK: usize = 8192;
 
 /// A plan with parameters and optimizer state, in one precision.
 pub struct Reference<T> {
@@ -41,10 +47,14 @@ pub struct Reference<T> {
     parameters: Parameters<T>,
     first: Parameters<T>,
     second: Parameters<T>,
-    bag_fields: BagFields,
-    /// Of the embedding block; zero outside a step.
-    embedding_grads: Vec<T>,
+    /// Of the dense block, in the last step.
+    dense_grads: Vec<T>,
+    strips: Vec<Strip>,
+    columns: Columns,
     blocks: Vec<Block<T>>,
+    /// For each task, of the last batch.
+    inverse_counts: Vec<f64>,
+    sums: Vec<TaskSums>,
     broken: Option<Broken>,
 }
 
@@ -52,9 +62,14 @@ pub struct Reference<T> {
 struct Block<T> {
     values: Arena<T>,
     grads: Arena<T>,
-    /// Of the dense parameters, summed over the block's rows.
-    weight_grads: Vec<T>,
-    sums: Vec<TaskSums>,
+    sums: Vec<BlockSums>,
+}
+
+/// Whether the gradient by the input slot is computed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum InputGrad {
+    Wanted,
+    Unused,
 }
 
 /// Loss and gradients of a batch, for tests and conformance.
@@ -68,24 +83,39 @@ pub struct Gradients<T> {
 
 impl<T: Real> Reference<T> {
     pub fn new(plan: Arc<Plan>, parameters: Parameters<T>) -> Self {
-        let (first, second) = (Parameters::zeros(&plan), Parameters::zeros(&plan));
-        let bag_fields = BagFields::new(&plan.input);
-        let embedding_grads = vec![T::ZERO; plan.embedding.len];
-        Self { plan, parameters, first, second, bag_fields, embedding_grads, blocks: Vec::new(), broken: None }
+        Self {
+            first: Parameters::zeros(&plan),
+            second: Parameters::zeros(&plan),
+            dense_grads: vec![T::ZERO; plan.dense.len],
+            strips: weight_grad::strips(&plan),
+            columns: Columns::new(&plan),
+            blocks: Vec::new(),
+            inverse_counts: vec![0.0; plan.tasks.len()],
+            sums: vec![TaskSums::default(); plan.tasks.len()],
+            broken: None,
+            plan,
+            parameters,
+        }
     }
 
     /// One step of forward, backward and optimizer. Once a loss was not finite, parameters stay as they are.
     pub fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) {
-        if self.broken.is_some() {
-            return;
+        if self.broken.is_none() {
+            // Enters the thread pool once, not once for each loop.
+            rayon::join(|| self.step(batch, rule, step), || ());
         }
-        self.forward_and_backward(batch);
+    }
+
+    fn step(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+        let input_grad = if self.plan.input.tables.is_empty() { InputGrad::Unused } else { InputGrad::Wanted };
+        self.forward_and_backward(batch, input_grad);
         if let Some(task) = self.task_with_broken_loss(batch) {
             self.broken = Some(Broken { step, task });
             return;
         }
-        self.update_dense(batch, rule, step);
-        self.update_embedding(batch, rule, step);
+        let update = Update::new(&rule.optimizer, step);
+        self.update_dense(batch, &update);
+        self.update_embedding(batch, rule.embedding, &update);
     }
 
     /// The logits of a batch, `[rows, tasks]`.
@@ -110,17 +140,14 @@ impl<T: Real> Reference<T> {
     /// Loss and all gradients of a batch, without an update.
     pub fn gradients(&mut self, batch: &Batch) -> Gradients<T> {
         self.take_progress();
-        self.forward_and_backward(batch);
+        self.forward_and_backward(batch, InputGrad::Wanted);
         let mut parameters = Parameters::zeros(&self.plan);
-        for block in &self.blocks[..block_count(batch)] {
-            parameters.dense.iter_mut().zip(&block.weight_grads).for_each(|(sum, &g)| *sum += g);
-        }
-        for i in 0..batch.segments.rows.len() {
-            let range = self.segment_range(batch, i);
-            self.segment_gradient(batch, i, &mut parameters.embedding[range]);
-        }
+        for_each_strip(&self.strips, parameters.dense.as_mut_slice(), &|strip, grads| {
+            strip.gradient(&self.plan, block_rows_of(&self.blocks, batch), grads);
+        });
+        self.embedding_gradient(batch, &mut parameters.embedding);
         let input = self.collect_rows(self.plan.input_slot, batch.rows, |block| &block.grads);
-        let inverse = loss::inverse_counts(batch, self.plan.tasks.len());
+        let inverse = self.inverse_counts.clone();
         let sums = self.take_progress().tasks;
         let loss = self.plan.tasks.iter().zip(sums).zip(inverse).map(|((t, s), n)| t.weight * s.loss * n).sum();
         Gradients { loss, parameters, input }
@@ -132,33 +159,32 @@ impl<T: Real> Reference<T> {
 
     /// The sums since the last call.
     pub fn take_progress(&mut self) -> Progress {
-        let mut tasks = vec![TaskSums::default(); self.plan.tasks.len()];
-        for block in &mut self.blocks {
-            for (sum, part) in tasks.iter_mut().zip(&mut block.sums) {
-                sum.add(&std::mem::take(part));
-            }
-        }
-        Progress { tasks, broken: self.broken }
+        let fresh = vec![TaskSums::default(); self.plan.tasks.len()];
+        Progress { tasks: std::mem::replace(&mut self.sums, fresh), broken: self.broken }
     }
 
     fn forward(&mut self, batch: &Batch) {
         self.reserve(batch);
-        let (plan, parameters) = (&*self.plan, &self.parameters);
+        let (plan, columns, parameters) = (&*self.plan, &self.columns, &self.parameters);
         self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            block.forward(plan, parameters, batch, block_rows(batch, b));
+            block.forward(plan, columns, parameters, batch, block_rows(batch, b));
         });
     }
 
-    fn forward_and_backward(&mut self, batch: &Batch) {
+    fn forward_and_backward(&mut self, batch: &Batch, input_grad: InputGrad) {
         self.reserve(batch);
-        let (plan, parameters) = (&*self.plan, &self.parameters);
-        let inverse = loss::inverse_counts(batch, plan.tasks.len());
+        let (plan, columns, parameters) = (&*self.plan, &self.columns, &self.parameters);
+        loss::inverse_counts(batch, &mut self.inverse_counts);
+        let inverse = &self.inverse_counts;
         self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
             let rows = block_rows(batch, b);
-            block.forward(plan, parameters, batch, rows.clone());
-            loss::loss_and_grad(plan, batch, rows.clone(), &inverse, &block.values, &mut block.grads, &mut block.sums);
-            block.backward(plan, parameters, rows.len());
+            block.forward(plan, columns, parameters, batch, rows.clone());
+            loss::loss_and_grad(plan, batch, rows.clone(), inverse, &block.values, &mut block.grads, &mut block.sums);
+            block.backward(plan, parameters, rows.len(), input_grad);
         });
+        for (b, block) in self.blocks[..block_count(batch)].iter().enumerate() {
+            loss::add_sums(plan, batch, block_rows(batch, b), &block.values, &block.sums, &mut self.sums);
+        }
     }
 
     fn reserve(&mut self, batch: &Batch) {
@@ -172,70 +198,46 @@ impl<T: Real> Reference<T> {
         (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
     }
 
-    /// Adds the blocks' weight gradients in order and applies the optimizer, a run of floats at a time.
-    fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
-        let blocks = &self.blocks[..block_count(batch)];
-        let chunks = self.parameters.dense.par_chunks_mut(UPDATE_CHUNK);
-        let state = self.first.dense.par_chunks_mut(UPDATE_CHUNK).zip(self.second.dense.par_chunks_mut(UPDATE_CHUNK));
-        chunks.zip(state).enumerate().for_each_init(
-            || vec![T::ZERO; UPDATE_CHUNK],
-            |sum, (i, (parameters, (first, second)))| {
-                let sum = &mut sum[..parameters.len()];
-                let range = i * UPDATE_CHUNK..i * UPDATE_CHUNK + sum.len();
-                sum.fill(T::ZERO);
-                for block in blocks {
-                    sum.iter_mut().zip(&block.weight_grads[range.clone()]).for_each(|(sum, &g)| *sum += g);
-                }
-                optimizer::update(&rule.optimizer, step, parameters, sum, Moments { first, second });
-            },
-        );
+    /// Sums each strip's gradient and applies the optimizer to it.
+    fn update_dense(&mut self, batch: &Batch, update: &Update<T>) {
+        let (plan, blocks) = (&self.plan, &self.blocks);
+        let state = State {
+            parameters: &mut self.parameters.dense,
+            first: &mut self.first.dense,
+            second: &mut self.second.dense,
+        };
+        let data = (self.dense_grads.as_mut_slice(), state);
+        for_each_strip(&self.strips, data, &|strip, (grads, state)| {
+            strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            optimizer::update(update, state, grads);
+        });
     }
 
-    fn update_embedding(&mut self, batch: &Batch, rule: &Rule, step: u64) {
-        let mut grads = std::mem::take(&mut self.embedding_grads);
-        let ranges: Vec<_> = (0..batch.segments.rows.len()).map(|i| self.segment_range(batch, i)).collect();
-        for (i, range) in ranges.iter().enumerate() {
-            self.segment_gradient(batch, i, &mut grads[range.clone()]);
+    fn update_embedding(&mut self, batch: &Batch, rows: EmbeddingUpdate, update: &Update<T>) {
+        let mut embedding = std::mem::take(&mut self.parameters.embedding);
+        let mut first = std::mem::take(&mut self.first.embedding);
+        let mut second = std::mem::take(&mut self.second.embedding);
+        let state = State { parameters: &mut embedding, first: &mut first, second: &mut second };
+        self.touched(batch).update(rows, update, state);
+        self.parameters.embedding = embedding;
+        self.first.embedding = first;
+        self.second.embedding = second;
+    }
+
+    fn embedding_gradient(&self, batch: &Batch, grads: &mut [T]) {
+        let touched = self.touched(batch);
+        for i in 0..batch.segments.rows.len() {
+            touched.gradient(i, 0, &mut grads[touched.range(i)]);
         }
-        let (parameters, first) = (&mut self.parameters.embedding, &mut self.first.embedding);
-        let second = &mut self.second.embedding;
-        match rule.embedding {
-            EmbeddingUpdate::All => {
-                let state = first.par_chunks_mut(UPDATE_CHUNK).zip(second.par_chunks_mut(UPDATE_CHUNK));
-                let chunks = parameters.par_chunks_mut(UPDATE_CHUNK).zip(grads.par_chunks(UPDATE_CHUNK));
-                chunks.zip(state).for_each(|((parameters, grads), (first, second))| {
-                    optimizer::update(&rule.optimizer, step, parameters, grads, Moments { first, second });
-                });
-            }
-            EmbeddingUpdate::Touched => {
-                for range in &ranges {
-                    let range = range.clone();
-                    let moments = Moments { first: &mut first[range.clone()], second: &mut second[range.clone()] };
-                    let (parameters, grads) = (&mut parameters[range.clone()], &grads[range]);
-                    optimizer::update(&rule.optimizer, step, parameters, grads, moments);
-                }
-            }
-        }
-        ranges.into_iter().for_each(|range| grads[range].fill(T::ZERO));
-        self.embedding_grads = grads;
     }
 
-    /// Where the table row of a segment lies in the embedding block.
-    fn segment_range(&self, batch: &Batch, segment: usize) -> Range<usize> {
-        let p = &self.plan.embedding.parameters[batch.segments.tables[segment] as usize];
-        let start = p.offset + batch.segments.rows[segment] as usize * p.stride;
-        start..start + p.cols
-    }
-
-    fn segment_gradient(&self, batch: &Batch, segment: usize, out: &mut [T]) {
-        let (slot, starts) = (self.plan.input_slot, &batch.segments.starts);
-        let stride = self.plan.tensor(slot).stride;
-        let bags = &batch.segments.bags[starts[segment] as usize..starts[segment + 1] as usize];
-        let input_grad = |row: usize| {
-            let rows = self.blocks[row / BLOCK_ROWS].grads.get(&self.plan, slot, BLOCK_ROWS);
+    fn touched<'a>(&'a self, batch: &'a Batch) -> Touched<'a, impl Fn(usize) -> &'a [T] + Sync> {
+        let stride = self.plan.tensor(self.plan.input_slot).stride;
+        let input_grad = move |row: usize| {
+            let rows = self.blocks[row / BLOCK_ROWS].grads.get(&self.plan, self.plan.input_slot, BLOCK_ROWS);
             &rows[row % BLOCK_ROWS * stride..(row % BLOCK_ROWS + 1) * stride]
         };
-        embedding::row_gradient(&self.bag_fields, batch, bags, input_grad, out);
+        Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
     }
 
     fn collect_rows(&self, tensor: TensorId, rows: usize, arena: impl Fn(&Block<T>) -> &Arena<T>) -> Vec<T> {
@@ -254,26 +256,28 @@ impl<T: Real> Block<T> {
         Self {
             values: Arena::new(plan, BLOCK_ROWS),
             grads: Arena::new(plan, BLOCK_ROWS),
-            weight_grads: vec![T::ZERO; plan.dense.len],
-            sums: vec![TaskSums::default(); plan.tasks.len()],
+            sums: vec![BlockSums::default(); plan.tasks.len()],
         }
     }
 
-    fn forward(&mut self, plan: &Plan, parameters: &Parameters<T>, batch: &Batch, rows: Range<usize>) {
-        embedding::embedding_forward(plan, &parameters.embedding, batch, rows.clone(), &mut self.values);
-        let mut rows = self.rows(plan, parameters, rows.len());
+    fn forward(
+        &mut self,
+        plan: &Plan,
+        columns: &Columns,
+        parameters: &Parameters<T>,
+        batch: &Batch,
+        rows: Range<usize>,
+    ) {
+        let count = rows.len();
+        embedding::embedding_forward(plan, columns, &parameters.embedding, batch, rows, &mut self.values);
+        let mut rows = self.rows(plan, parameters, count);
         plan.blocks().for_each(|level| level::level_forward(level, &mut rows));
     }
 
-    fn backward(&mut self, plan: &Plan, parameters: &Parameters<T>, rows: usize) {
-        let mut weight_grads = std::mem::take(&mut self.weight_grads);
-        weight_grads.fill(T::ZERO);
+    fn backward(&mut self, plan: &Plan, parameters: &Parameters<T>, rows: usize, input_grad: InputGrad) {
         let mut rows = self.rows(plan, parameters, rows);
-        for level in plan.blocks().rev() {
-            level::level_input_grad(level, &mut rows);
-            level::level_weight_grad(level, &rows, &mut weight_grads);
-        }
-        self.weight_grads = weight_grads;
+        let wanted = |slot| slot != plan.input_slot || input_grad == InputGrad::Wanted;
+        plan.blocks().rev().for_each(|level| level::level_input_grad(level, wanted, &mut rows));
     }
 
     fn rows<'a>(&'a mut self, plan: &'a Plan, parameters: &'a Parameters<T>, rows: usize) -> Rows<'a, T> {
@@ -287,6 +291,12 @@ fn block_count(batch: &Batch) -> usize {
 
 fn block_rows(batch: &Batch, block: usize) -> Range<usize> {
     block * BLOCK_ROWS..batch.rows.min((block + 1) * BLOCK_ROWS)
+}
+
+/// The blocks of a batch, in order.
+fn block_rows_of<'a, T>(blocks: &'a [Block<T>], batch: &Batch) -> impl Iterator<Item = BlockRows<'a, T>> {
+    let rows = (0..block_count(batch)).map(|b| block_rows(batch, b).len());
+    blocks.iter().zip(rows).map(|(block, rows)| (&block.values, &block.grads, rows))
 }
 
 impl Executor for Reference<f32> {

@@ -1,33 +1,93 @@
 //! Optimizers over a run of floats.
 
 use super::real::Real;
+use super::split::Split;
 use crate::optim::Optimizer;
 
-/// The optimizer's state, beside the parameters: Adam's two moments, or the momentum alone.
-pub struct Moments<'a, T> {
+/// Parameters beside the optimizer's state: Adam's two moments, or the momentum alone.
+pub struct State<'a, T> {
+    pub parameters: &'a mut [T],
     pub first: &'a mut [T],
     pub second: &'a mut [T],
 }
 
-/// One update of `parameters` by `grads`, at a step counted from 1.
-pub fn update<T: Real>(optimizer: &Optimizer, step: u64, parameters: &mut [T], grads: &[T], moments: Moments<T>) {
-    let state = moments.first.iter_mut().zip(moments.second);
-    let elements = parameters.iter_mut().zip(grads).zip(state);
-    match optimizer {
-        Optimizer::Adam(adam) => {
-            let (b1, b2, eps) = (T::of(adam.beta1), T::of(adam.beta2), T::of(adam.eps));
-            let (c1, c2) = (T::of(1.0 - adam.beta1), T::of(1.0 - adam.beta2));
-            let (rate, root) = adam.corrections(step);
-            let (rate, root) = (T::of(rate), T::of(root));
-            for ((p, &g), (m, v)) in elements {
-                *m = b1 * *m + c1 * g;
-                *v = b2 * *v + c2 * g * g;
+impl<T: Real> Split for State<'_, T> {
+    fn split(self, at: usize) -> (Self, Self) {
+        let (parameters, parameters_rest) = self.parameters.split_at_mut(at);
+        let (first, first_rest) = self.first.split_at_mut(at);
+        let (second, second_rest) = self.second.split_at_mut(at);
+        (
+            Self { parameters, first, second },
+            Self { parameters: parameters_rest, first: first_rest, second: second_rest },
+        )
+    }
+}
+
+impl<T> State<'_, T> {
+    /// A part of the run.
+    pub fn part(&mut self, range: std::ops::Range<usize>) -> State<'_, T> {
+        State {
+            parameters: &mut self.parameters[range.clone()],
+            first: &mut self.first[range.clone()],
+            second: &mut self.second[range],
+        }
+    }
+}
+
+/// An optimizer at one step, with its constants.
+#[derive(Clone, Copy)]
+pub enum Update<T> {
+    Adam { beta1: T, beta2: T, eps: T, rate: T, root: T, rest1: T, rest2: T },
+    Sgd { rate: T, momentum: T },
+}
+
+impl<T: Real> Update<T> {
+    /// `step` is counted from 1.
+    pub fn new(optimizer: &Optimizer, step: u64) -> Self {
+        match optimizer {
+            Optimizer::Adam(adam) => {
+                let (rate, root) = adam.corrections(step);
+                Self::Adam {
+                    beta1: T::of(adam.beta1),
+                    beta2: T::of(adam.beta2),
+                    rest1: T::of(1.0 - adam.beta1),
+                    rest2: T::of(1.0 - adam.beta2),
+                    eps: T::of(adam.eps),
+                    rate: T::of(rate),
+                    root: T::of(root),
+                }
+            }
+            Optimizer::Sgd(sgd) => Self::Sgd { rate: T::of(sgd.learning_rate), momentum: T::of(sgd.momentum) },
+        }
+    }
+}
+
+vectorized! {
+    /// One update by `grads`.
+    pub fn update<T: Real>(update: &Update<T>, state: State<T>, grads: &[T]) {
+        update_by(update, state, grads.iter().copied());
+    }
+
+    /// One update where all gradients are zero.
+    pub fn update_untouched<T: Real>(update: &Update<T>, state: State<T>) {
+        update_by(update, state, std::iter::repeat(T::ZERO));
+    }
+}
+
+#[inline(always)]
+fn update_by<T: Real>(update: &Update<T>, state: State<T>, grads: impl Iterator<Item = T>) {
+    let moments = state.first.iter_mut().zip(state.second);
+    let elements = state.parameters.iter_mut().zip(moments).zip(grads);
+    match *update {
+        Update::Adam { beta1, beta2, eps, rate, root, rest1, rest2 } => {
+            for ((p, (m, v)), g) in elements {
+                *m = beta1 * *m + rest1 * g;
+                *v = beta2 * *v + rest2 * g * g;
                 *p += -(rate * *m / (v.sqrt() * root + eps));
             }
         }
-        Optimizer::Sgd(sgd) => {
-            let (rate, momentum) = (T::of(sgd.learning_rate), T::of(sgd.momentum));
-            for ((p, &g), (m, _)) in elements {
+        Update::Sgd { rate, momentum } => {
+            for ((p, (m, _)), g) in elements {
                 *m = momentum * *m + g;
                 *p += -(rate * *m);
             }

@@ -42,30 +42,39 @@ macro_rules! real {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
 
+            #[inline(always)]
             fn of(x: f64) -> Self {
                 x as $t
             }
+            #[inline(always)]
             fn to_f64(self) -> f64 {
                 f64::from(self)
             }
+            #[inline(always)]
             fn exp(self) -> Self {
                 self.exp()
             }
+            #[inline(always)]
             fn ln_1p(self) -> Self {
                 self.ln_1p()
             }
+            #[inline(always)]
             fn tanh(self) -> Self {
                 self.tanh()
             }
+            #[inline(always)]
             fn sqrt(self) -> Self {
                 self.sqrt()
             }
+            #[inline(always)]
             fn abs(self) -> Self {
                 self.abs()
             }
+            #[inline(always)]
             fn erf(self) -> Self {
                 $erf(self)
             }
+            #[inline(always)]
             fn max(self, other: Self) -> Self {
                 self.max(other)
             }

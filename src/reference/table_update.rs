@@ -1,0 +1,88 @@
+//! The optimizer over the embedding tables: gradient and update of a row in one go, rows in parallel.
+
+use std::ops::Range;
+
+use super::embedding::{Columns, row_gradient};
+use super::optimizer::{State, Update, update, update_untouched};
+use super::real::Real;
+use super::split::{Split, for_each_run};
+use crate::data::Batch;
+use crate::optim::EmbeddingUpdate;
+use crate::plan::Plan;
+
+/// Touched rows that are one piece of work.
+const RUN_ROWS: usize = 64;
+
+/// Floats of untouched rows that are one piece of work.
+const RUN_FLOATS: usize = 8192;
+
+/// Columns of a row whose gradient is summed at a time.
+const COLUMNS: usize = 64;
+
+/// What the gradients of the tables are made of.
+pub struct Touched<'a, G> {
+    pub plan: &'a Plan,
+    pub columns: &'a Columns,
+    pub batch: &'a Batch,
+    /// The gradient by a row of the input slot.
+    pub input_grad: G,
+}
+
+impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
+    /// Where the table row of a segment lies in the embedding block.
+    pub fn range(&self, segment: usize) -> Range<usize> {
+        let p = &self.plan.embedding.parameters[self.batch.segments.tables[segment] as usize];
+        let start = p.offset + self.batch.segments.rows[segment] as usize * p.stride;
+        start..start + p.cols
+    }
+
+    /// The gradient of a segment's table row from its column `first` on.
+    #[inline(always)]
+    pub fn gradient(&self, segment: usize, first: usize, out: &mut [T]) {
+        let segments = &self.batch.segments;
+        let bags = &segments.bags[segments.starts[segment] as usize..segments.starts[segment + 1] as usize];
+        row_gradient(self.columns, self.batch, bags, &self.input_grad, first, out);
+    }
+
+    /// One step of the optimizer over the tables, whose `state` is the whole embedding block.
+    pub fn update(&self, rows: EmbeddingUpdate, step: &Update<T>, state: State<T>) {
+        let segments = 0..self.batch.segments.rows.len();
+        for_each_run(segments, RUN_ROWS, 0, state, &|s| self.range(s).start, &|run, from, mut state| {
+            let mut done = 0;
+            for segment in run {
+                let row = self.range(segment);
+                let row = row.start - from..row.end - from;
+                if rows == EmbeddingUpdate::All {
+                    move_untouched(step, state.part(done..row.start));
+                }
+                done = row.end;
+                self.update_row(segment, step, state.part(row));
+            }
+            if rows == EmbeddingUpdate::All {
+                let end = state.parameters.len();
+                move_untouched(step, state.part(done..end));
+            }
+        });
+    }
+
+    fn update_row(&self, segment: usize, step: &Update<T>, mut row: State<T>) {
+        let mut gradient = [T::ZERO; COLUMNS];
+        let width = row.parameters.len();
+        for first in (0..width).step_by(COLUMNS) {
+            let columns = first..width.min(first + COLUMNS);
+            let gradient = &mut gradient[..columns.len()];
+            self.gradient(segment, first, gradient);
+            update(step, row.part(columns), gradient);
+        }
+    }
+}
+
+/// Rows without a gradient, which their momentum moves on.
+fn move_untouched<T: Real>(step: &Update<T>, state: State<T>) {
+    let len = state.parameters.len();
+    if len <= RUN_FLOATS {
+        return update_untouched(step, state);
+    }
+    let (left, right) = state.split(len / 2);
+    rayon::join(|| move_untouched(step, left), || move_untouched(step, right));
+}

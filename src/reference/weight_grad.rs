@@ -1,0 +1,101 @@
+//! Gradients of weights and biases, `dW = dZ^T X` and `db = sum of the rows of dZ`, in strips of a few output units.
+//!
+//! A strip sums over all blocks of rows in order, so no block needs a gradient of its own, and the optimizer follows
+//! while the strip is in the cache.
+
+use super::arena::Arena;
+use super::matmul::{Matrix, MatrixMut, Write, at_b};
+use super::real::Real;
+use super::split::{Split, for_each_run};
+use super::vector::add;
+use crate::plan::{ParameterId, Plan, TensorId};
+
+/// Output units of a layer whose weights are one piece of work.
+const STRIP_UNITS: usize = 64;
+
+/// Some rows of a weight, or a bias: a piece of the dense block.
+pub struct Strip {
+    parameter: ParameterId,
+    /// The layer's output, by which the gradient is known.
+    output: TensorId,
+    /// What a weight is multiplied with; none for a bias.
+    input: Option<TensorId>,
+    first_unit: usize,
+    units: usize,
+    /// Where it starts in the dense block.
+    start: usize,
+}
+
+/// The values and gradients of each block of rows, and how many rows there are.
+pub type BlockRows<'a, T> = (&'a Arena<T>, &'a Arena<T>, usize);
+
+/// The dense block as strips, in its order.
+pub fn strips(plan: &Plan) -> Vec<Strip> {
+    let mut strips = Vec::new();
+    for layer in plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers) {
+        let (output, p) = (layer.output, plan.dense.get(layer.weight));
+        for first_unit in (0..p.rows).step_by(STRIP_UNITS) {
+            let (units, start) = (STRIP_UNITS.min(p.rows - first_unit), p.offset + first_unit * p.stride);
+            strips.push(Strip { parameter: layer.weight, output, input: Some(layer.input), first_unit, units, start });
+        }
+        if let Some(parameter) = layer.bias {
+            let (units, start) = (plan.dense.get(parameter).cols, plan.dense.get(parameter).offset);
+            strips.push(Strip { parameter, output, input: None, first_unit: 0, units, start });
+        }
+    }
+    strips.sort_by_key(|strip| strip.start);
+    strips
+}
+
+/// Calls `f` with each strip and its part of `data`, which runs along the dense block.
+pub fn for_each_strip<D: Split>(strips: &[Strip], data: D, f: &(impl Fn(&Strip, D) + Sync)) {
+    for_each_run(0..strips.len(), 1, 0, data, &|i| strips[i].start, &|run, _, data| {
+        if let [strip] = &strips[run] {
+            f(strip, data);
+        }
+    });
+}
+
+impl Strip {
+    /// Writes the gradient over all blocks of rows to `grads`, the strip's part of a dense block. Padding is left alone.
+    pub fn gradient<'a, T: Real>(&self, plan: &Plan, blocks: impl Iterator<Item = BlockRows<'a, T>>, grads: &mut [T]) {
+        match self.input {
+            Some(input) => self.weight_gradient(plan, input, blocks, grads),
+            None => self.bias_gradient(plan, blocks, grads),
+        }
+    }
+
+    fn weight_gradient<'a, T: Real>(
+        &self,
+        plan: &Plan,
+        input: TensorId,
+        blocks: impl Iterator<Item = BlockRows<'a, T>>,
+        grads: &mut [T],
+    ) {
+        let p = plan.dense.get(self.parameter);
+        let mut write = Write::Replace;
+        for (values, block_grads, rows) in blocks {
+            let dz = block_grads.matrix(plan, self.output, rows);
+            let dz = Matrix { data: &dz.data[self.first_unit..], cols: self.units, ..dz };
+            let dw = MatrixMut { data: grads, rows: self.units, cols: p.cols, stride: p.stride };
+            at_b(dz, values.matrix(plan, input, rows), dw, write);
+            write = Write::Add;
+        }
+    }
+
+    fn bias_gradient<'a, T: Real>(&self, plan: &Plan, blocks: impl Iterator<Item = BlockRows<'a, T>>, grads: &mut [T]) {
+        let db = &mut grads[..self.units];
+        db.fill(T::ZERO);
+        for (_, block_grads, rows) in blocks {
+            let dz = block_grads.matrix(plan, self.output, rows);
+            add_rows(db, dz.data, dz.stride);
+        }
+    }
+}
+
+vectorized! {
+    /// `sum += each row`.
+    fn add_rows<T: Real>(sum: &mut [T], rows: &[T], stride: usize) {
+        rows.chunks(stride).for_each(|row| add(sum, row));
+    }
+}

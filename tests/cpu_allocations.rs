@@ -1,0 +1,75 @@
+//! The device `cpu` allocates nothing in the steady state. A test binary of its own, since it counts every allocation
+//! of the process.
+
+#[path = "support/random.rs"]
+#[allow(dead_code)]
+mod random;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use polygate::optim::{EmbeddingUpdate, Rule};
+use polygate::plan::Plan;
+use polygate::reference::{BLOCK_ROWS, Reference};
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(p, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(p, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+const ROWS: usize = 700;
+const WARM_UP: u64 = 50;
+const STEPS: u64 = 126;
+
+/// The gemm crate allocates and frees at most two small buffers in a product, whatever its arguments. Nothing else may
+/// allocate for each layer or block, which twice as many blocks would show.
+fn products(plan: &Plan) -> usize {
+    let blocks = ROWS.div_ceil(BLOCK_ROWS);
+    let layers = plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers);
+    // Forward, the gradient by the input, and the gradient by the weight: no layer here has more than one strip.
+    layers.count() * blocks * 3
+}
+
+/// Rayon's queue for work from outside its pool is a list of blocks of 63 places, and a step takes one place.
+const QUEUE_BLOCKS: usize = STEPS as usize / 63 + 1;
+
+#[test]
+fn after_the_first_steps_only_products_and_rayons_queue_allocate() {
+    for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
+        let plan = random::plan(model);
+        let batches: Vec<_> = (0..4).map(|seed| random::batch(&plan.input, plan.tasks.len(), ROWS, seed)).collect();
+        for embedding in [EmbeddingUpdate::All, EmbeddingUpdate::Touched] {
+            let rule = Rule { embedding, ..Rule::default() };
+            let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, i as u64));
+            let mut run = |steps: std::ops::Range<u64>| {
+                steps.for_each(|s| cpu.train_step(&batches[s as usize % batches.len()], &rule, s + 1));
+            };
+            run(0..WARM_UP);
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            run(WARM_UP..WARM_UP + STEPS);
+            let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+            let allowed = 2 * products(&plan) * STEPS as usize + QUEUE_BLOCKS;
+            println!("{name}, {embedding:?}: {allocations} allocations, {allowed} allowed");
+            assert!(allocations <= allowed, "{name}, {embedding:?}: {allocations} allocations, {allowed} allowed");
+        }
+    }
+}
