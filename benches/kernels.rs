@@ -1,1 +1,82 @@
-fn main() {}
+//! Criterion: each op of a train step alone, on every adapter here: `cargo bench --bench kernels`.
+//!
+//! The times are the GPU's own timestamps where it has them, of ops that run in the order of a step, each in a pass of
+//! its own. The model is the standard MMoE behind 20 tables of 10,000 x 16, so that every op has work; batch 1,024, on
+//! software adapters 256. `cpu` has no ops to time apart: `forward` there is prediction, `step` the whole train step.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Case, Family, InputKind, Runner, Update};
+use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
+use polygate::device::Device;
+use polygate::gpu::{self, Gpu, GpuExecutor, Stopwatch};
+use polygate::kernels::train_ops;
+use polygate::plan::Parameters;
+
+fn main() -> anyhow::Result<()> {
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500))
+        .configure_from_args();
+    on_cpu(&mut criterion.benchmark_group("cpu"))?;
+    for adapter in gpu::adapters() {
+        let device = Device::select(&adapter.index.to_string())?;
+        let name = adapter.name.split([' ', '/', '(']).next().unwrap_or_default();
+        let mut group = criterion.benchmark_group(format!("{} {name}", adapter.index));
+        if let Some(gpu) = device.gpu() {
+            ops(&mut group, gpu, if adapter.kind == "software" { 256 } else { 1024 })?;
+        }
+    }
+    criterion.final_summary();
+    Ok(())
+}
+
+fn case(batch: usize) -> Case {
+    let (input, embedding_update) = (InputKind::Tables, Update::Touched);
+    Case { input, embedding_update, ..Case::standard(Family::Mmoe, batch) }
+}
+
+fn on_cpu(group: &mut BenchmarkGroup<WallTime>) -> anyhow::Result<()> {
+    let case = case(1024);
+    let device = Device::select("cpu")?;
+    let mut runner = Runner::new(&case, &device, 1)?;
+    let batch = runner.batch().clone();
+    let plan = case.plan()?;
+    let mut executor = device.open(plan.clone(), &Parameters::init(&plan, 1), case.batch)?;
+    group.bench_function("forward", |b| {
+        b.iter(|| executor.predict(&mut std::iter::once(batch.clone())).expect("the device runs"));
+    });
+    group.bench_function("step", |b| {
+        b.iter(|| {
+            runner.step().expect("the device runs");
+            runner.wait().expect("the device runs")
+        });
+    });
+    Ok(())
+}
+
+/// Every sample profiles whole steps and keeps one op's time.
+fn ops(group: &mut BenchmarkGroup<WallTime>, gpu: &Gpu, batch: usize) -> anyhow::Result<()> {
+    let case = case(batch);
+    let (plan, rule) = (case.plan()?, case.rule());
+    let data = common::batch(&plan, batch);
+    let mut executor = GpuExecutor::new(gpu, plan.clone(), &Parameters::init(&plan, 1), batch)?;
+    let mut stopwatch = Stopwatch::new(gpu)?;
+    let mut step = 0;
+    for (i, op) in train_ops(&plan, &rule).enumerate() {
+        group.bench_function(op.to_string(), |b| {
+            b.iter_custom(|steps| {
+                let one = |_| {
+                    step += 1;
+                    let times = executor.profile_step(&mut stopwatch, &data, &rule, step).expect("the device runs");
+                    times.ops[i].seconds
+                };
+                Duration::from_secs_f64((0..steps).map(one).sum())
+            });
+        });
+    }
+    Ok(())
+}

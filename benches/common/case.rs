@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use polygate::config::{
-    CgcConfig, MixtureConfig, ModelConfig, PerLevel, PleConfig, SharedBottomConfig,
-};
+use polygate::config::{CgcConfig, MixtureConfig, ModelConfig, PerLevel, PleConfig, SharedBottomConfig};
 use polygate::optim::{Optimizer, Rule};
 use polygate::plan::{Field, Input, Level, Plan, Pooling, Table, Task, TaskKind};
 

@@ -91,12 +91,9 @@ impl Axis {
             Self::Batch => Case { batch: value, ..standard },
             Self::Experts => Case { experts: Some(value), ..standard },
             Self::Tasks => Case { tasks: value, ..standard },
-            Self::TableRows => Case {
-                input: InputKind::Tables,
-                table_rows: value,
-                embedding_update: Update::Touched,
-                ..standard
-            },
+            Self::TableRows => {
+                Case { input: InputKind::Tables, table_rows: value, embedding_update: Update::Touched, ..standard }
+            }
         }
     }
 }

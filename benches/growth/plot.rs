@@ -41,16 +41,20 @@ pub fn draw(rows: &[Row], out: &Path) -> anyhow::Result<()> {
     root.fill(&WHITE)?;
     let (head, body) = root.split_vertically(58);
     let title = (FONT, 19).into_font().color(&INK);
-    head.draw_text("Time of a train step of the standard MMoE: 4 experts, 3 tasks, batch 1024, but for what grows", &title, (20, 12))?;
+    head.draw_text(
+        "Time of a train step of the standard MMoE: 4 experts, 3 tasks, batch 1024, but for what grows",
+        &title,
+        (20, 12),
+    )?;
     legend(&head, &devices)?;
     for (axis, panel) in Axis::ALL.into_iter().zip(body.split_evenly((2, 2))) {
-        let series = |(i, device): (usize, &&'_ str)| Series {
+        let series = devices.iter().enumerate().map(|(i, device)| Series {
             device,
             colour: COLOURS[i % COLOURS.len()],
             marker: i,
             points: points(rows, device, axis),
-        };
-        let all: Vec<Series> = devices.iter().enumerate().map(|(i, d)| series((i, d))).collect();
+        });
+        let all: Vec<Series> = series.collect();
         draw_panel(&panel, axis, &all)?;
     }
     root.present()?;
