@@ -18,6 +18,7 @@ for file in kuairand-pure/{log_standard_0425_0508,user_features_pure,video_featu
     [ -f "$plain/$file" ] || gunzip -c "$data/$file.gz" > "$plain/$file"
 done
 cargo bench --bench csv --no-run
+"$python" benches/report.py --note csv
 
 polygate() { # NAME, flags
     cargo bench --quiet --bench csv -- "configs/$1_mmoe.toml" --data-dir "$plain" "${@:2}"

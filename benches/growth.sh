@@ -8,9 +8,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ $# -gt 0 ] || set -- cpu llvmpipe
+cargo bench --bench growth --no-run
+python3 benches/report.py --note growth
 for device; do
     # shellcheck disable=SC2086
     cargo bench --bench growth -- run --device "$device" --steps 15 --max-seconds 20 ${POLYGATE_GROWTH:-}
 done
 cargo bench --bench growth -- plot
-python3 benches/report.py --growth
+python3 benches/report.py

@@ -1,9 +1,9 @@
 """Writes benches/RESULTS.md from the tables in benches/results. Needs nothing but Python.
 
-    python3 report.py [--add-csv LOG] [--growth]
+    python3 report.py [--note growth|csv] [--add-csv LOG]
 
-Each part stands under the machine that its figures were taken on. --add-csv first makes results/csv.csv of the lines of
-benches/csv.sh, --growth notes the machine of results/growth.csv; both are what the scripts beside this file do.
+Each part stands under the machine that its figures were taken on, which the scripts beside this file have noted before
+they measure (--note). --add-csv first makes results/csv.csv of the lines that benches/csv.sh prints.
 """
 
 import argparse
@@ -19,6 +19,8 @@ sys.path.insert(0, str(HERE))
 from machine import machine  # noqa: E402
 
 RESULTS = HERE / "results"
+# The load of a core that is still called idle: what a build just before leaves in the average of a minute.
+IDLE = 0.5
 
 HEAD = """# Speed
 
@@ -27,7 +29,7 @@ with them, and ratios between figures of one part only: the systems of a case ra
 figure is the median over rounds.
 """
 
-PEERS = """
+PEERS = """\
 A train step is forward, backward and optimizer (Adam). The standard MMoE: 320 inputs, 4 experts [128, 64], 3 tasks, each
 with a gate MLP [128, 64] and a tower [128, 64]; ReLU. Shared-Bottom: one such expert. PLE: 2 levels of one expert per
 task and 2 shared ones, linear gates. "tables": the 320 inputs come from 20 tables of 10,000 x 16. All systems start from
@@ -55,11 +57,14 @@ def table(header, rows):
 def about(name, command):
     path = RESULTS / f"{name}_machine.json"
     if not path.exists():
-        return f"\n`{command}`\n"
+        return f"`{command}`\n"
     m = json.loads(path.read_text())
     used = {"growth": ["rustc", "polygate"], "csv": ["rustc", "polygate", "pandas"]}
     versions = ", ".join(f"{key} {m[key].removeprefix(key + ' ')}" for key in used.get(name, ["rustc", "polygate", "torch", "burn"]))
-    return f"\n`{command}`, {m['date']}. {m['cpu']}; {m['memory']}; {m['system']}. {versions}.\n"
+    text = f"`{command}`, {m['date']}. {m['cpu']}; {m['memory']}; {m['system']}. {versions}.\n"
+    if m["load"] > IDLE * m["cores"]:
+        text += f"\n**The machine was not idle** (load {m['load']} at the start): these figures only show that the script runs.\n"
+    return text
 
 
 def thousands(x):
@@ -110,7 +115,7 @@ def growth():
         (low, low_ms), (high, high_ms) = mine[0], mine[-1]
         fit = f"{exponent(mine):.2f}" if len(mine) > 1 else ""
         lines.append([device, axis.replace("_", " "), f"{low:,} to {high:,}", f"{low_ms:.2f}", f"{high_ms:.2f}", fit])
-    text = "\nStep time, median of single steps, of the standard MMoE at batch 1024 where one size grows. The exponent is\n" \
+    text = "Step time, median of single steps, of the standard MMoE at batch 1024 where one size grows. The exponent is\n" \
            "fitted over the upper half of the range, on logarithms. Table rows are of each of 20 tables of width 16, with\n" \
            "`train.embedding_update = \"touched\"`; the last size is the largest that the device binds, or that was asked for.\n"
     header = ["device", "grows", "range", "ms at its start", "ms at its end", "exponent"]
@@ -129,7 +134,7 @@ def data():
         first = [float(r["to_first_step_s"]) for r in mine if r["to_first_step_s"]]
         lines.append([name, system, thousands(int(mine[0]["rows"])), f"{encode:.2f}", thousands(int(mine[0]["rows"]) / encode),
                       f"{statistics.median(first):.2f}" if first else ""])
-    text = "\nFrom uncompressed CSV files: reading, joining, filtering, splitting and encoding of `configs/kuairand_mmoe.toml` and\n" \
+    text = "From uncompressed CSV files: reading, joining, filtering, splitting and encoding of `configs/kuairand_mmoe.toml` and\n" \
            "`configs/census_mmoe.toml`; rows are those that are left. pandas does the same (`benches/csv_pandas.py`).\n"
     header = ["data", "system", "rows", "read and encode (s)", "rows/s", "to the first step done (s)"]
     return "\n".join(["\n## From CSV to the first step\n", about("csv", "bash benches/csv.sh"), text, table(header, lines) + "\n"])
@@ -142,7 +147,6 @@ def add_csv(log):
         writer.writeheader()
         for line in pathlib.Path(log).read_text().splitlines():
             writer.writerow({k: f"{v:.4f}" if isinstance(v, float) else v for k, v in json.loads(line).items()})
-    note_machine("csv")
 
 
 def note_machine(name):
@@ -152,12 +156,13 @@ def note_machine(name):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--add-csv", metavar="LOG")
-    p.add_argument("--growth", action="store_true")
+    p.add_argument("--note", choices=["growth", "csv"], help="only note the machine")
     a = p.parse_args()
+    if a.note:
+        note_machine(a.note)
+        return
     if a.add_csv:
         add_csv(a.add_csv)
-    if a.growth:
-        note_machine("growth")
     (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + data())
 
 

@@ -118,7 +118,10 @@ fn draw_panel(panel: &Panel, axis: Axis, all: &[Series]) -> anyhow::Result<()> {
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
         .axis_style(INK)
-        .x_labels(0)
+        // Ours stand at the values measured.
+        .disable_x_mesh()
+        .set_tick_mark_size(LabelAreaPosition::Bottom, 0)
+        .x_label_formatter(&|_| String::new())
         .y_labels(8)
         .y_label_formatter(&|ms| number(*ms))
         .y_desc("step (ms)")
