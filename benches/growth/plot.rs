@@ -75,10 +75,15 @@ fn legend(head: &Panel, devices: &[&str]) -> anyhow::Result<()> {
         let colour = COLOURS[i % COLOURS.len()];
         head.draw(&PathElement::new([(x - 6, 46), (x + 18, 46)], colour.stroke_width(2)))?;
         marker(head, (x + 6, 46), i, colour)?;
-        head.draw_text(device, &style, (x + 26, 38))?;
-        x += 60 + 8 * device.len() as i32;
+        head.draw_text(short(device), &style, (x + 26, 38))?;
+        x += 60 + 8 * short(device).len() as i32;
     }
     Ok(())
+}
+
+/// The name without what stands in brackets: kind, backend and driver are in the CSV.
+fn short(device: &str) -> &str {
+    device.split(" (").next().unwrap_or(device)
 }
 
 /// A marker of its own per series.
@@ -155,8 +160,8 @@ fn draw_panel(panel: &Panel, axis: Axis, all: &[Series]) -> anyhow::Result<()> {
             let base = panel.get_base_pixel();
             marker(panel, (px - base.0, py - base.1), s.marker, s.colour)?;
         }
-        let short: String = s.device.split([' ', ',']).next().unwrap_or_default().into();
-        let fit = format!("{short}: time grows as {}^{:.2}", axis.name().replace('_', " "), exponent(&s.points));
+        let fit =
+            format!("{}: time grows as {}^{:.2}", short(s.device), axis.name().replace('_', " "), exponent(&s.points));
         panel.draw_text(&fit, &(FONT, 14).into_font().color(&s.colour), (92, 18 + 20 * line as i32))?;
     }
     Ok(())
