@@ -15,9 +15,13 @@ use polygate::gpu::{self, Gpu, GpuExecutor, Stopwatch};
 use polygate::kernels::train_ops;
 use polygate::plan::Parameters;
 
+/// Steps that are profiled, after some that are not counted.
+const SAMPLES: usize = 10;
+const WARM_UP: usize = 2;
+
 fn main() -> anyhow::Result<()> {
     let mut criterion = Criterion::default()
-        .sample_size(10)
+        .sample_size(SAMPLES)
         .warm_up_time(Duration::from_millis(200))
         .measurement_time(Duration::from_millis(500))
         .configure_from_args();
@@ -58,24 +62,24 @@ fn on_cpu(group: &mut BenchmarkGroup<WallTime>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every sample profiles whole steps and keeps one op's time.
+/// Profiles some steps, and hands criterion each op's times: a sample is one step's. Running steps for each op anew, as
+/// many as criterion would like of an op that is short, would take hours on a software adapter.
 fn ops(group: &mut BenchmarkGroup<WallTime>, gpu: &Gpu, batch: usize) -> anyhow::Result<()> {
     let case = case(batch);
     let (plan, rule) = (case.plan()?, case.rule());
     let data = common::batch(&plan, batch);
     let mut executor = GpuExecutor::new(gpu, plan.clone(), &Parameters::init(&plan, 1), batch)?;
     let mut stopwatch = Stopwatch::new(gpu)?;
-    let mut step = 0;
+    let mut steps = Vec::new();
+    for step in 1..=WARM_UP + SAMPLES {
+        let times = executor.profile_step(&mut stopwatch, &data, &rule, step as u64)?;
+        steps.push(times.ops.iter().map(|op| op.seconds).collect::<Vec<_>>());
+    }
+    let steps = &steps[WARM_UP..];
     for (i, op) in train_ops(&plan, &rule).enumerate() {
+        let mut samples = steps.iter().map(|ops| ops[i]).cycle();
         group.bench_function(op.to_string(), |b| {
-            b.iter_custom(|steps| {
-                let one = |_| {
-                    step += 1;
-                    let times = executor.profile_step(&mut stopwatch, &data, &rule, step).expect("the device runs");
-                    times.ops[i].seconds
-                };
-                Duration::from_secs_f64((0..steps).map(one).sum())
-            });
+            b.iter_custom(|n| Duration::from_secs_f64(n as f64 * samples.next().unwrap_or_default()));
         });
     }
     Ok(())
