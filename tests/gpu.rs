@@ -331,7 +331,7 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
         let parameters = random::parameters(&plan, 6);
         let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
         let batches: Vec<_> = (0..4).map(|i| random::batch(&plan.input, plan.tasks.len(), 64, i)).collect();
-        let mut steps = |executor: &mut GpuExecutor, from: u64| {
+        let steps = |executor: &mut GpuExecutor, from: u64| {
             for step in from..from + 24 {
                 executor.train_step(&batches[step as usize % 4], &Rule::default(), step).unwrap();
             }

@@ -288,6 +288,7 @@ mod tests {
                 warm_up: 1,
                 device: "\"GPU\"".into(),
                 adapter: None,
+                variants: None,
                 clock,
             },
             roofs: Roofs { flops_per_second: 3e13, bytes_per_second: 1e12, product_flops_per_second: product, clock },

@@ -1,0 +1,182 @@
+//! Timing of steps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use polygate::data::{Batch, Dataset};
+use polygate::device::Device;
+use polygate::executor::{Executor, ExecutorError};
+use polygate::optim::Rule;
+use polygate::plan::Plan;
+use serde::Serialize;
+
+use super::case::{Case, InputKind, flops_per_step};
+use super::numbers;
+
+/// How long to measure.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Limits {
+    /// Steps that count, waited for one by one, and as many again in a row
+    #[arg(long, default_value_t = 20)]
+    pub steps: usize,
+    /// Steps before those that count
+    #[arg(long, default_value_t = 3)]
+    pub warm_up: usize,
+    /// Stop after this time with the steps that there are, three at least
+    #[arg(long, default_value_t = 60.0)]
+    pub max_seconds: f64,
+}
+
+/// The least number of steps that a median is taken of.
+const LEAST: usize = 3;
+
+/// What a case took on a device.
+#[derive(Debug, Serialize)]
+pub struct Measured {
+    /// Batch over the median of single steps, each waited for.
+    pub samples_per_s: f64,
+    /// The same steps again with one wait at the end.
+    pub samples_per_s_queued: f64,
+    pub step_ms_median: f64,
+    pub step_ms: Vec<f64>,
+    /// The median part of a step in which the host forms the batch; zero for dense input, whose batches are ready.
+    pub form_ms_median: f64,
+    pub warm_up_ms: Vec<f64>,
+    pub open_ms: f64,
+    pub parameters: usize,
+    /// Of the matrix products.
+    pub flops_per_step: f64,
+    /// Mean over samples and tasks, in the first step and in the last one that was waited for.
+    pub loss_first: f64,
+    pub loss_last: f64,
+}
+
+/// A case on a device, with its data.
+pub struct Runner {
+    pub plan: Arc<Plan>,
+    executor: Box<dyn Executor>,
+    rule: Rule,
+    kind: InputKind,
+    data: Vec<Dataset>,
+    ready: Vec<Batch>,
+    order: Vec<u32>,
+    step: u64,
+}
+
+impl Runner {
+    /// `batches` distinct batches come in turn.
+    ///
+    /// # Errors
+    /// Where the model cannot be built or the device cannot hold it.
+    pub fn new(case: &Case, device: &Device, batches: u64) -> anyhow::Result<Self> {
+        let plan = case.plan()?;
+        let executor = {
+            let parameters = numbers::parameters(&plan);
+            device.open(plan.clone(), &parameters, case.batch)?
+        };
+        let data: Vec<Dataset> = (0..batches).map(|i| numbers::rows(&plan, case.batch, i)).collect();
+        let order: Vec<u32> = (0..case.batch as u32).collect();
+        let ready = data.iter().map(|rows| Batch::gather(rows, &plan.input, &order, true)).collect();
+        Ok(Self { plan, executor, rule: case.rule(), kind: case.input, data, ready, order, step: 0 })
+    }
+
+    pub fn batch(&self) -> &Batch {
+        &self.ready[self.step as usize % self.ready.len()]
+    }
+
+    /// One step, not waited for. With tables it begins with forming the batch: the ids are sorted there, which PyTorch
+    /// does inside its step. Returns the time that this took.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn step(&mut self) -> Result<Duration, ExecutorError> {
+        let start = Instant::now();
+        let i = self.step as usize % self.data.len();
+        let formed;
+        let batch = match self.kind {
+            InputKind::Dense => &self.ready[i],
+            InputKind::Tables => {
+                formed = Batch::gather(&self.data[i], &self.plan.input, &self.order, true);
+                &formed
+            }
+        };
+        let form = start.elapsed();
+        self.step += 1;
+        self.executor.train_step(batch, &self.rule, self.step)?;
+        Ok(form)
+    }
+
+    /// Waits for the steps so far; their mean loss over samples and tasks.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn wait(&mut self) -> Result<f64, ExecutorError> {
+        let tasks = self.executor.progress()?.tasks;
+        Ok(tasks.iter().map(|t| t.loss / t.count).sum::<f64>() / tasks.len() as f64)
+    }
+}
+
+impl Measured {
+    /// Runs a case.
+    ///
+    /// # Errors
+    /// Where the model cannot be built, or the device's.
+    pub fn of(case: &Case, device: &Device, limits: &Limits, batches: u64) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        let mut runner = Runner::new(case, device, batches)?;
+        let open_ms = milliseconds(start.elapsed());
+        let begin = Instant::now();
+        let (mut warm_up_ms, mut step_ms, mut form_ms, mut losses) = (vec![], vec![], vec![], vec![]);
+        while step_ms.len() < limits.steps {
+            let start = Instant::now();
+            let form = runner.step()?;
+            losses.push(runner.wait()?);
+            let ms = milliseconds(start.elapsed());
+            if warm_up_ms.len() < limits.warm_up {
+                warm_up_ms.push(ms);
+                continue;
+            }
+            step_ms.push(ms);
+            form_ms.push(milliseconds(form));
+            if step_ms.len() >= LEAST && begin.elapsed().as_secs_f64() > limits.max_seconds / 2.0 {
+                break;
+            }
+        }
+        let start = Instant::now();
+        for _ in 0..step_ms.len() {
+            runner.step()?;
+        }
+        runner.wait()?;
+        let queued = start.elapsed().as_secs_f64() / step_ms.len() as f64;
+        let step_ms_median = median(&step_ms);
+        Ok(Self {
+            samples_per_s: case.batch as f64 / step_ms_median * 1e3,
+            samples_per_s_queued: case.batch as f64 / queued,
+            step_ms_median,
+            step_ms,
+            form_ms_median: median(&form_ms),
+            warm_up_ms,
+            open_ms,
+            parameters: runner.plan.parameter_count(),
+            flops_per_step: flops_per_step(&runner.plan, case.batch),
+            loss_first: losses[0],
+            loss_last: losses[losses.len() - 1],
+        })
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The median; NaN of nothing.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match (sorted.len(), sorted.len() / 2) {
+        (0, _) => f64::NAN,
+        (n, middle) if n % 2 == 1 => sorted[middle],
+        (_, middle) => (sorted[middle - 1] + sorted[middle]) / 2.0,
+    }
+}

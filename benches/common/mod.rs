@@ -1,0 +1,37 @@
+//! What the benches share: the standard model of each family, its data, and the timing of its steps.
+
+// Each bench is a crate of its own and uses a part of this.
+#![allow(dead_code, unused_imports)]
+
+mod case;
+mod measure;
+mod numbers;
+
+pub use case::{Case, Family, InputKind};
+pub use measure::{Limits, Measured, Runner};
+
+use polygate::data::Batch;
+use polygate::optim::EmbeddingUpdate;
+use polygate::plan::Plan;
+
+/// The first of a case's batches, ready for a device.
+pub fn batch(plan: &Plan, rows: usize) -> Batch {
+    let order: Vec<u32> = (0..rows as u32).collect();
+    Batch::gather(&numbers::rows(plan, rows, 0), &plan.input, &order, true)
+}
+
+/// `--embedding-update`
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+pub enum Update {
+    All,
+    Touched,
+}
+
+impl From<Update> for EmbeddingUpdate {
+    fn from(update: Update) -> Self {
+        match update {
+            Update::All => Self::All,
+            Update::Touched => Self::Touched,
+        }
+    }
+}

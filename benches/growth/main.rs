@@ -1,0 +1,156 @@
+//! Step time against batch, experts, tasks and table rows.
+//!
+//! `cargo bench --bench growth -- run --device cpu` adds rows to `benches/results/growth.csv`;
+//! `cargo bench --bench growth -- plot` draws `docs/growth.svg` from it. `benches/growth.sh` does both.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod plot;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use common::{Case, Family, InputKind, Limits, Measured, Update};
+use polygate::device::{Device, DeviceOptions};
+use polygate::executor::ExecutorError;
+use table::Row;
+
+#[derive(Parser)]
+#[command(about = "Step time against batch, experts, tasks and table rows")]
+struct Flags {
+    #[command(subcommand)]
+    command: Command,
+    /// Given by `cargo bench`; means nothing here
+    #[arg(long, hide = true, global = true)]
+    bench: bool,
+    #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/results/growth.csv"))]
+    csv: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure on a device and add rows to the CSV
+    Run {
+        /// cpu, auto, or a part of an adapter's name
+        #[arg(long, default_value = "cpu")]
+        device: String,
+        /// Only these axes
+        #[arg(long, value_enum)]
+        axis: Vec<Axis>,
+        /// Largest number of rows of each of the 20 tables that is tried
+        #[arg(long, default_value_t = 1_280_000)]
+        most_table_rows: usize,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Draw the CSV
+    Plot {
+        #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/growth.svg"))]
+        out: PathBuf,
+    },
+}
+
+/// What grows; the rest is the standard MMoE (4 experts, 3 tasks, dense input, batch 1024).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Axis {
+    Batch,
+    Experts,
+    Tasks,
+    /// Of each of 20 tables of width 16, with `embedding_update = "touched"`.
+    TableRows,
+}
+
+impl Axis {
+    const ALL: [Self; 4] = [Self::Batch, Self::Experts, Self::Tasks, Self::TableRows];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Batch => "batch",
+            Self::Experts => "experts",
+            Self::Tasks => "tasks",
+            Self::TableRows => "table_rows",
+        }
+    }
+
+    fn values(self, most_table_rows: usize) -> Vec<usize> {
+        let powers = |first: usize, factor: usize, last: usize| {
+            std::iter::successors(Some(first), move |v| Some(v * factor)).take_while(move |v| *v <= last).collect()
+        };
+        match self {
+            Self::Batch => powers(256, 4, 65_536),
+            Self::Experts => powers(1, 2, 64),
+            Self::Tasks => powers(1, 2, 16),
+            Self::TableRows => powers(10_000, 2, most_table_rows),
+        }
+    }
+
+    fn case(self, value: usize) -> Case {
+        let standard = Case::standard(Family::Mmoe, 1024);
+        match self {
+            Self::Batch => Case { batch: value, ..standard },
+            Self::Experts => Case { experts: Some(value), ..standard },
+            Self::Tasks => Case { tasks: value, ..standard },
+            Self::TableRows => {
+                Case { input: InputKind::Tables, table_rows: value, embedding_update: Update::Touched, ..standard }
+            }
+        }
+    }
+}
+
+/// Distinct batches: few for dense input; with tables so many that the rows of one are out of the caches when it comes
+/// again, as in training.
+fn batches(axis: Axis) -> u64 {
+    if axis == Axis::TableRows { 32 } else { 2 }
+}
+
+fn main() -> anyhow::Result<()> {
+    env_logger::init();
+    let Flags { command, csv, .. } = Flags::parse();
+    match command {
+        Command::Plot { out } => plot::draw(&table::read(&csv)?, &out),
+        Command::Run { device, axis, most_table_rows, limits } => {
+            let axes = if axis.is_empty() { Axis::ALL.to_vec() } else { axis };
+            let device = Device::select(&device, DeviceOptions::default())?;
+            for axis in axes {
+                let rows = measure(axis, &device, most_table_rows, &limits)?;
+                table::replace(&csv, rows)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Measures an axis; table rows end at the largest table that the device binds.
+fn measure(axis: Axis, device: &Device, most_table_rows: usize, limits: &Limits) -> anyhow::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let mut values = axis.values(most_table_rows);
+    values.reverse();
+    while let Some(value) = values.pop() {
+        let case = axis.case(value);
+        let measured = match Measured::of(&case, device, limits, batches(axis)) {
+            Ok(measured) => measured,
+            Err(e) => match e.downcast_ref::<ExecutorError>() {
+                Some(ExecutorError::BindingLimit { bytes, limit, .. }) => {
+                    eprintln!("{} {value}: {e}", axis.name());
+                    // The last value is the largest that does fit.
+                    let fits = (value as u64 * limit / bytes) as usize;
+                    values.clear();
+                    if rows.last().is_some_and(|row: &Row| row.value < fits) {
+                        values.push(fits);
+                    }
+                    continue;
+                }
+                Some(ExecutorError::OutOfMemory { .. }) => {
+                    eprintln!("{} {value}: {e}", axis.name());
+                    break;
+                }
+                _ => return Err(e),
+            },
+        };
+        let row = Row::new(&device.name, axis, value, &measured);
+        println!("{:12} {value:8} {:10.3} ms a step, {:.0} samples/s", axis.name(), row.step_ms, row.samples_per_s);
+        rows.push(row);
+    }
+    Ok(rows)
+}
