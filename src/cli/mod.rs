@@ -49,7 +49,7 @@ struct DeviceArg {
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: String,
     /// Take the default kernels instead of measuring once which are fastest for this adapter and model
-    #[arg(long, env = "POLYGATE_NO_TUNE", hide_env_values = true)]
+    #[arg(long, env = "POLYGATE_NO_TUNE", value_parser = clap::builder::FalseyValueParser::new(), hide_env_values = true)]
     no_tune: bool,
     /// Let shaders check every index and loop: slower, for when a driver is in doubt
     #[arg(long)]
