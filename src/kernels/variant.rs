@@ -127,14 +127,15 @@ impl Abilities {
         self.shares || !tile.shared
     }
 
-    /// Whether a tile is worth a try: on software small ones never win.
+    /// Whether a tile is worth a try. Drivers in software take seconds to compile one, and there every load is dear:
+    /// shared tiles win where there are any, the larger ones among the others.
     pub fn suits(self, tile: Tile) -> bool {
-        !self.software || tile.rows * tile.columns > 64
+        !self.software || tile.shared || (!self.shares && tile.rows * tile.columns > 64)
     }
 
-    /// Whether a level's form is worth a try: on software barriers are dear.
+    /// Whether a level's form is worth a try: on software barriers are dear, and so is each dispatch.
     pub fn suits_level(self, variant: LevelVariant) -> bool {
-        self.suits(variant.tile) && !(self.software && variant.form == Form::Group)
+        self.suits(variant.tile) && (!self.software || variant.form == Form::Lanes)
     }
 }
 

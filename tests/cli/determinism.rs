@@ -41,3 +41,27 @@ fn two_runs_on_one_adapter_give_the_same_checkpoints() {
         assert!(first == second, "checkpoints differ on {}", choice.summary);
     }
 }
+
+/// Training on the first adapter with kernels measured, and what of stderr tells of it.
+fn tuned(place: &Place, out: &str) -> ([Vec<u8>; 2], bool) {
+    let index = test_adapters()[0].summary.index.to_string();
+    let mut command = place.command(&["train", "run.toml", "--out", out, "--device", &index]);
+    command.env("POLYGATE_NO_TUNE", "0").env("POLYGATE_CACHE", place.path("cache"));
+    let done = Done::of(command).succeeds();
+    let checkpoints = ["best", "last"].map(|name| place.bytes(&format!("{out}/{name}.safetensors")));
+    (checkpoints, done.stderr.contains("kept in"))
+}
+
+#[test]
+fn kernels_are_measured_once_and_change_no_checkpoint() {
+    let place = Place::new();
+    let index = test_adapters()[0].summary.index.to_string();
+    let untuned = checkpoints(&place, "untuned", &["--device", &index], &[]);
+    let (first, measured) = tuned(&place, "first");
+    assert!(measured && place.path("cache/polygate/tuning.json").exists());
+    let (second, measured) = tuned(&place, "second");
+    assert!(!measured, "measured again");
+    assert!(untuned == first && first == second, "checkpoints differ");
+    place.write("cache/polygate/tuning.json", "{");
+    assert!(tuned(&place, "third").1, "a damaged file was taken for a measurement");
+}
