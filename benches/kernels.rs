@@ -26,7 +26,8 @@ fn main() -> anyhow::Result<()> {
         .measurement_time(Duration::from_millis(500))
         .configure_from_args();
     on_cpu(&mut criterion.benchmark_group("cpu"))?;
-    for adapter in gpu::adapters() {
+    // OpenGL offers the same adapters once more.
+    for adapter in gpu::adapters().into_iter().filter(|a| a.backend != "gl") {
         let device = Device::select(&adapter.index.to_string(), DeviceOptions::default())?;
         let name = adapter.name.split([' ', '/', '(']).next().unwrap_or_default();
         let mut group = criterion.benchmark_group(format!("{} {name}", adapter.index));

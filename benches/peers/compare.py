@@ -129,14 +129,15 @@ def check_same_model(case, batch, figures):
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--quick", action="store_true", help="one round of few steps, into peers_quick.csv")
+    p.add_argument("--quick", action="store_true", help="one round of few steps, into target/peers")
     p.add_argument("--case", action="append", default=[], help="only cases whose name holds this; may be repeated")
     p.add_argument("--rounds", type=int, default=None)
     a = p.parse_args()
     rounds = a.rounds or (1 if a.quick else 3)
     steps, seconds = (3, 10) if a.quick else (20, 30)
     binary, env = build_polygate(), environment()
-    name = "peers_quick" if a.quick else "peers"
+    # What a short check prints is no result.
+    folder = ROOT / "target/peers" if a.quick else RESULTS
     about = machine(sys.executable)
     for case, (batches, systems) in cases(binary).items():
         if a.case and not any(part in case for part in a.case):
@@ -153,8 +154,8 @@ def main():
                     print(f"{case:30} {batch:5} round {number} {system.name:28} {got['samples_per_s']:9.0f} samples/s, "
                           f"queued {got['samples_per_s_queued']:9.0f}, first loss {got['loss_first']:.6f}", flush=True)
             check_same_model(case, batch, figures)
-            save(RESULTS / f"{name}.csv", case, batch, figures)
-            (RESULTS / f"{name}_machine.json").write_text(json.dumps(about, indent=1) + "\n")
+            save(folder / "peers.csv", case, batch, figures)
+            (folder / "peers_machine.json").write_text(json.dumps(about, indent=1) + "\n")
 
 
 def save(path, case, batch, figures):

@@ -32,10 +32,7 @@ const LR: f64 = 1e-3;
 // ---- numbers from a hash of (stream, index): the same on every backend --------------------------
 
 fn uniform(stream: u64, index: u64) -> f32 {
-    let mut z = (stream << 40)
-        .wrapping_add(index)
-        .wrapping_add(1)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut z = (stream << 40).wrapping_add(index).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^= z >> 31;
@@ -63,10 +60,7 @@ impl Init<'_> {
         };
         let weight = TensorData::new(draw(input * output), [input, output]);
         let bias = bias.then(|| TensorData::new(draw(output), [output]));
-        Linear {
-            weight: Param::from_data(weight, self.device),
-            bias: bias.map(|b| Param::from_data(b, self.device)),
-        }
+        Linear { weight: Param::from_data(weight, self.device), bias: bias.map(|b| Param::from_data(b, self.device)) }
     }
 }
 
@@ -287,9 +281,10 @@ fn timed(args: &Args, device: &Device, mut work: impl FnMut()) -> (Vec<f64>, Vec
         work();
         device.sync().unwrap();
         let dt = t.elapsed().as_secs_f64();
-        let settled = begin.elapsed().as_secs_f64() > args.max_seconds / 2.0 || settled(&warm);
-        let is_warm_up = times.is_empty() && (warm.len() < args.warmup || !settled);
-        if is_warm_up { &mut warm } else { &mut times }.push(dt);
+        let is_settled = begin.elapsed().as_secs_f64() > args.max_seconds / 2.0 || settled(&warm);
+        let is_warm_up = times.is_empty() && (warm.len() < args.warmup || !is_settled);
+        let to = if is_warm_up { &mut warm } else { &mut times };
+        to.push(dt);
         if times.len() >= 3 && begin.elapsed().as_secs_f64() > args.max_seconds {
             break;
         }
@@ -381,5 +376,9 @@ fn main() {
         }
         other => panic!("--mode {other}"),
     }
-    println!("{out},\"total_s\":{:.1},\"load_before\":\"{load_before}\",\"load_after\":\"{}\"}}", start.elapsed().as_secs_f64(), load());
+    println!(
+        "{out},\"total_s\":{:.1},\"load_before\":\"{load_before}\",\"load_after\":\"{}\"}}",
+        start.elapsed().as_secs_f64(),
+        load()
+    );
 }
