@@ -7,7 +7,7 @@ use super::executor::{Gpu, GpuExecutor};
 use crate::data::{Batch, Segments};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
-use crate::kernels::{Cost, Place, StepOp};
+use crate::kernels::{Cost, Place, StepOp, level};
 use crate::optim::Rule;
 use crate::plan::{Layout, Parameters, Plan};
 
@@ -48,7 +48,8 @@ pub fn tune(gpu: &Gpu, plan: &Plan, batch_size: usize) -> Result<Tuned, Executor
     let plan = Arc::new(with_one_row_tables(plan));
     let rows = if gpu.abilities().software { batch_size.min(SOFTWARE_ROWS) } else { batch_size };
     let batch = plain_batch(&plan, rows);
-    let (levels, weight_grads) = candidates(gpu);
+    let (mut levels, weight_grads) = candidates(gpu);
+    levels.retain(|&v| level::fits(Place { plan: &plan, capacity: rows }, v));
     let mut tuned = Tuned { variants: gpu.default_variants(), tried: 0, seconds: 0.0 };
 
     let of_levels = level_ops(&plan);
@@ -83,7 +84,9 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
     let (abilities, default) = (gpu.abilities(), gpu.default_variants());
     let variants: Vec<(String, Variants)> = match op {
         StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
-            let levels = LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+            let place = Place { plan: &plan, capacity: rows };
+            let fits = |v: &LevelVariant| abilities.allow(v.tile) && level::fits(place, *v);
+            let levels = LEVEL_VARIANTS.into_iter().filter(fits);
             levels.map(|level| (level.to_string(), Variants { level, ..default })).collect()
         }
         StepOp::WeightGrad => {
