@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::Context;
 use clap::Parser;
 use polygate::config::{Config, Override};
-use polygate::data::{self, Batches, Dataset, Order};
+use polygate::data::{self, Batches, Contents, Dataset, Order};
 use polygate::device::{Device, DeviceOptions};
 use polygate::plan::Parameters;
 use polygate::{seed, train};
@@ -46,7 +46,8 @@ fn main() -> anyhow::Result<()> {
     let rows = splits.train.rows + rows(&splits.valid) + rows(&splits.test);
     let order = Order::Shuffled { seed: config.seed, epoch: 1 };
     let input = Arc::new(plan.input.clone());
-    let mut batches = Batches::new(Arc::new(splits.train), input, config.train.batch_size, order, true);
+    let mut batches =
+        Batches::new(Arc::new(splits.train), input, config.train.batch_size, order, Contents::ValuesAndSegments);
     executor.train_step(&batches.next().context("the data holds no row")?, &config.train.rule(), 1)?;
     executor.progress()?;
     let stepped = start.elapsed();

@@ -77,7 +77,7 @@ fn ops(group: &mut BenchmarkGroup<WallTime>, gpu: &Gpu, batch: usize) -> anyhow:
         steps.push(times.ops.iter().map(|op| op.seconds).collect::<Vec<_>>());
     }
     let steps = &steps[WARM_UP..];
-    for (i, op) in train_ops(&plan, &rule).enumerate() {
+    for (i, op) in train_ops(&plan, &rule, false).enumerate() {
         let mut samples = steps.iter().map(|ops| ops[i]).cycle();
         group.bench_function(op.to_string(), |b| {
             b.iter_custom(|n| Duration::from_secs_f64(n as f64 * samples.next().unwrap_or_default()));

@@ -18,7 +18,6 @@ struct Field {
 
 const DENSE = 0u;
 const BAG = 1u;
-const LANES = 64u;
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
@@ -32,26 +31,27 @@ const LANES = 64u;
 @group(0) @binding(9) var<storage, read_write> touched: array<u32>; // of each vec4 of the tables, the last step with it
 
 @compute @workgroup_size(LANES)
-fn embedding_forward(@builtin(global_invocation_id) id: vec3u) {
+fn embedding_forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
     let stride = step.slot_stride;
-    if id.x >= step.rows * stride {
+    if i >= step.rows * stride {
         return;
     }
-    let row = id.x / stride;
-    let c = id.x % stride * 4u;
+    let row = i / stride;
+    let c = i % stride * 4u;
     let a = columns[c];
     let d = columns[c + 3u];
     if a.kind == BAG && a.component % 4u == 0u && d.kind == a.kind && d.field == a.field {
-        slot[id.x] = pooled(a.field, row, a.component / 4u);
+        slot[i] = pooled(a.field, row, a.component / 4u);
         return;
     }
-    slot[id.x] = vec4f(column(c, row), column(c + 1u, row), column(c + 2u, row), column(c + 3u, row));
+    slot[i] = vec4f(column(c, row), column(c + 1u, row), column(c + 2u, row), column(c + 3u, row));
 }
 
 fn column(c: u32, row: u32) -> f32 {
     let column = columns[c];
     switch column.kind {
-        case DENSE: { return bitcast<f32>(batch[row * step.dense_fields + column.field]); }
+        case DENSE: { return bitcast<f32>(batch[step.dense + row * step.dense_fields + column.field]); }
         case BAG: { return pooled(column.field, row, column.component / 4u)[column.component % 4u]; }
         default: { return 0.0; }
     }
@@ -75,12 +75,13 @@ fn pooled(field: u32, row: u32, component: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn embedding_adam(@builtin(global_invocation_id) id: vec3u) {
-    if id.x >= step.segments || is_outside(id) || is_broken() {
+fn embedding_adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if part.segment >= step.segments || is_outside(part) || is_broken() {
         return;
     }
-    let g = row_gradient(id.x, id.y);
-    let i = batch[step.segment_rows + id.x] + id.y;
+    let g = row_gradient(part);
+    let i = batch[step.segment_rows + part.segment] + part.component;
     let u = adam_update(tables[i], first[i], second[i], g, step.rate, step.root, step.betas, step.eps);
     tables[i] = u.parameter;
     first[i] = u.first;
@@ -89,23 +90,23 @@ fn embedding_adam(@builtin(global_invocation_id) id: vec3u) {
 }
 
 @compute @workgroup_size(LANES)
-fn embedding_sgd(@builtin(global_invocation_id) id: vec3u) {
-    if id.x >= step.segments || is_outside(id) || is_broken() {
+fn embedding_sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if part.segment >= step.segments || is_outside(part) || is_broken() {
         return;
     }
-    let i = batch[step.segment_rows + id.x] + id.y;
-    let u = sgd_update(tables[i], first[i], row_gradient(id.x, id.y), step.rate, step.momentum);
+    let i = batch[step.segment_rows + part.segment] + part.component;
+    let u = sgd_update(tables[i], first[i], row_gradient(part), step.rate, step.momentum);
     tables[i] = u.parameter;
     first[i] = u.first;
     touched[i] = step.step;
 }
 
-// The rows that the batch does not hold: their gradient is zero, but their momentum moves them on. Tables may be
-// longer than a row of workgroups, hence the grid.
+// The rows that the batch does not hold: their gradient is zero, but their momentum moves them on.
 
 @compute @workgroup_size(LANES)
 fn embedding_adam_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = id.y * groups.x * LANES + id.x;
+    let i = flat(id, groups);
     if i >= step.table_length || touched[i] == step.step || is_broken() {
         return;
     }
@@ -117,7 +118,7 @@ fn embedding_adam_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_
 
 @compute @workgroup_size(LANES)
 fn embedding_sgd_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let i = id.y * groups.x * LANES + id.x;
+    let i = flat(id, groups);
     if i >= step.table_length || touched[i] == step.step || is_broken() {
         return;
     }
@@ -126,23 +127,33 @@ fn embedding_sgd_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_w
     first[i] = u.first;
 }
 
+/// A vec4 of a segment's table row.
+struct Part {
+    segment: u32,
+    component: u32,
+}
+
+fn part_of(i: u32) -> Part {
+    return Part(i / step.widest, i % step.widest);
+}
+
 /// Whether the segment's table is too narrow to have this vec4.
-fn is_outside(id: vec3u) -> bool {
-    let bag = batch[step.segment_bags + batch[step.segment_starts + id.x]];
-    return 4u * id.y >= fields[bag / step.rows].dim;
+fn is_outside(part: Part) -> bool {
+    let bag = batch[step.segment_bags + batch[step.segment_starts + part.segment]];
+    return 4u * part.component >= fields[bag / step.rows].dim;
 }
 
 /// Four components of the gradient of a segment's table row; `slot` holds the input slot's.
-fn row_gradient(segment: u32, component: u32) -> vec4f {
+fn row_gradient(part: Part) -> vec4f {
     var sum = vec4f(0.0);
-    let end = batch[step.segment_starts + segment + 1u];
-    for (var i = batch[step.segment_starts + segment]; i < end; i++) {
+    let end = batch[step.segment_starts + part.segment + 1u];
+    for (var i = batch[step.segment_starts + part.segment]; i < end; i++) {
         let bag = batch[step.segment_bags + i];
         let f = fields[bag / step.rows];
         var g = vec4f(0.0);
         for (var j = 0u; j < 4u; j++) {
-            if 4u * component + j < f.dim {
-                let c = f.column + 4u * component + j;
+            if 4u * part.component + j < f.dim {
+                let c = f.column + 4u * part.component + j;
                 g[j] = slot[bag % step.rows * step.slot_stride + c / 4u][c % 4u];
             }
         }

@@ -7,9 +7,9 @@
 @group(0) @binding(4) var<storage, read_write> second: array<vec4f>;
 @group(0) @binding(5) var<storage, read> broken: array<u32>; // per task, the step whose loss was not finite, or 0
 
-@compute @workgroup_size(64)
-fn adam(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x;
+@compute @workgroup_size(LANES)
+fn adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
     if i >= step.dense_length || is_broken() {
         return;
     }
@@ -19,9 +19,9 @@ fn adam(@builtin(global_invocation_id) id: vec3u) {
     second[i] = u.second;
 }
 
-@compute @workgroup_size(64)
-fn sgd(@builtin(global_invocation_id) id: vec3u) {
-    let i = id.x;
+@compute @workgroup_size(LANES)
+fn sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
     if i >= step.dense_length || is_broken() {
         return;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::data::{Batches, Dataset, Order};
+use crate::data::{Batches, Contents, Dataset, Order};
 use crate::executor::{Executor, ExecutorError};
 use crate::metrics::{self, GaucWeight, LabelKind, Macro, TaskMetrics};
 use crate::plan::{Plan, TaskKind};
@@ -38,7 +38,7 @@ pub fn predict(
     batch_size: usize,
 ) -> Result<Vec<f32>, ExecutorError> {
     let input = Arc::new(plan.input.clone());
-    executor.predict(&mut Batches::new(dataset.clone(), input, batch_size, Order::File, false))
+    executor.predict(&mut Batches::new(dataset.clone(), input, batch_size, Order::File, Contents::Values))
 }
 
 /// # Errors

@@ -2,13 +2,22 @@
 
 use thiserror::Error;
 
-use crate::data::Batch;
+use crate::data::{Batch, Dataset};
 use crate::metrics::HistogramAuc;
 use crate::optim::Rule;
 use crate::plan::Parameters;
 
 /// Runs a plan's steps. Each executor holds the parameters and the optimizer's state.
 pub trait Executor {
+    /// Takes in a data set of up to so many bytes, so that a batch of it need only name its rows; whether it did. Without
+    /// it, or where it does not fit, batches bring their values along.
+    ///
+    /// # Errors
+    /// The device's.
+    fn hold(&mut self, _dataset: &Dataset, _most_bytes: u64) -> Result<bool, ExecutorError> {
+        Ok(false)
+    }
+
     /// One step of forward, backward and optimizer. `step` counts from 1.
     ///
     /// # Errors

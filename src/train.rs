@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::Config;
-use crate::data::{self, Batches, DataError, Dataset, Loading, Order, Schema};
+use crate::data::{self, Batches, Contents, DataError, Dataset, Loading, Order, Schema};
 use crate::device::Device;
 use crate::evaluate::{BestBy, BestByError, Evaluation, evaluate};
 use crate::executor::{Executor, ExecutorError, Progress};
@@ -113,6 +113,15 @@ impl Prepared {
         }
     }
 
+    /// Offers the training rows to a device that can hold them; what batches of them are to carry then.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn offer(&self, executor: &mut dyn Executor) -> Result<Contents, ExecutorError> {
+        let most = self.config.train.data_on_device_mb.saturating_mul(1 << 20);
+        Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
+    }
+
     pub fn steps_per_epoch(&self) -> usize {
         self.train.rows.div_ceil(self.config.train.batch_size)
     }
@@ -155,8 +164,9 @@ pub fn fit(
     stop: &AtomicBool,
     observe: &mut dyn FnMut(Event) -> std::io::Result<()>,
 ) -> Result<Option<Fitted>, TrainError> {
-    let executor = device.open(p.plan.clone(), parameters, p.config.train.batch_size)?;
-    let mut run = Run { p, executor, step: 0, best: None, seconds: 0.0, unreported: 0 };
+    let mut executor = device.open(p.plan.clone(), parameters, p.config.train.batch_size)?;
+    let contents = p.offer(executor.as_mut())?;
+    let mut run = Run { p, executor, contents, step: 0, best: None, seconds: 0.0, unreported: 0 };
     for epoch in 1..=p.config.train.epochs {
         if run.epoch(epoch, stop, observe)? == Ended::Early {
             let parameters = run.executor.parameters()?;
@@ -171,6 +181,8 @@ pub fn fit(
 struct Run<'a> {
     p: &'a Prepared,
     executor: Box<dyn Executor>,
+    /// What batches of training rows carry.
+    contents: Contents,
     step: u64,
     best: Option<Best>,
     /// Spent in steps.
@@ -203,7 +215,7 @@ impl Run<'_> {
         let input = Arc::new(self.p.plan.input.clone());
         let rule = train.rule();
         let mut since = Instant::now();
-        for batch in Batches::new(self.p.train.clone(), input, train.batch_size, order, true) {
+        for batch in Batches::new(self.p.train.clone(), input, train.batch_size, order, self.contents) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Early);
             }

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use polygate::data::{Batch, Contents, Order};
 use polygate::executor::Executor;
 use polygate::gpu::{Checks, Gpu, GpuExecutor, STEPS_PER_SUBMISSION};
 use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
@@ -57,6 +58,53 @@ fn every_variant_gives_the_same_bits() {
                 assert!(run(v) == expected, "{}: {v} differs from {}", adapter.summary, gpu.default_variants());
             }
         }
+    }
+}
+
+#[test]
+fn a_data_set_that_the_device_holds_gives_the_same_bits() {
+    each_device(|what, gpu| {
+        let plan = random::plan(random::FAMILIES[5].1);
+        let (dataset, parameters) = (random::dataset(&plan.input, 3, 500, 8), random::parameters(&plan, 6));
+        let order = Order::Shuffled { seed: 1, epoch: 0 }.rows(500);
+        let new = || GpuExecutor::new(gpu, plan.clone(), &parameters, 170, gpu.default_variants()).unwrap();
+        let run = |mut executor: GpuExecutor, contents| {
+            for (step, rows) in (1..).zip(order.chunks(170)) {
+                let batch = Batch::gather(&dataset, &plan.input, rows, contents);
+                executor.train_step(&batch, &Rule::default(), step).unwrap();
+            }
+            executor.parameters().unwrap().map(f32::to_bits)
+        };
+        let mut holding = new();
+        assert!(!holding.hold(&dataset, 1000).unwrap(), "the data set is larger than that");
+        assert!(holding.hold(&dataset, 1 << 20).unwrap());
+        let held = run(holding, Contents::NumbersAndSegments);
+        assert!(held == run(new(), Contents::ValuesAndSegments), "{what}");
+        assert!(held != parameters.map(f32::to_bits), "{what}: nothing was learnt");
+    });
+}
+
+/// More vec4s of input than a row of workgroups has invocations.
+#[test]
+fn a_batch_may_need_more_workgroups_than_one_dimension_grants() {
+    const WIDTH: usize = 64;
+    let rows = 65_535 * 64 * 4 / WIDTH + 100;
+    let plan = random::dense_plan(WIDTH);
+    let parameters = random::parameters(&plan, 6);
+    let whole = random::batch(&plan.input, 1, rows, 3);
+    let tail = Batch {
+        rows: 200,
+        dense: whole.dense[(rows - 200) * WIDTH..].to_vec(),
+        ..random::batch(&plan.input, 1, 200, 3)
+    };
+    for adapter in test_adapters() {
+        let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
+        let predict = |batch: &Batch| {
+            let variants = gpu.default_variants();
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, batch.rows, variants).unwrap();
+            executor.predict(&mut std::iter::once(batch.clone())).unwrap()
+        };
+        assert_eq!(predict(&whole)[rows - 200..], predict(&tail), "{}", adapter.summary);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use polygate::data::{Batch, Dataset};
+use polygate::data::{Batch, Contents, Dataset};
 use polygate::device::Device;
 use polygate::executor::{Executor, ExecutorError};
 use polygate::optim::Rule;
@@ -58,9 +58,11 @@ pub struct Runner {
     executor: Box<dyn Executor>,
     rule: Rule,
     kind: InputKind,
-    data: Vec<Dataset>,
+    data: Dataset,
+    /// Row numbers of each batch.
+    orders: Vec<Vec<u32>>,
     ready: Vec<Batch>,
-    order: Vec<u32>,
+    contents: Contents,
     step: u64,
 }
 
@@ -71,14 +73,20 @@ impl Runner {
     /// Where the model cannot be built or the device cannot hold it.
     pub fn new(case: &Case, device: &Device, batches: u64) -> anyhow::Result<Self> {
         let plan = case.plan()?;
-        let executor = {
+        let mut executor = {
             let parameters = numbers::parameters(&plan);
             device.open(plan.clone(), &parameters, case.batch)?
         };
-        let data: Vec<Dataset> = (0..batches).map(|i| numbers::rows(&plan, case.batch, i)).collect();
-        let order: Vec<u32> = (0..case.batch as u32).collect();
-        let ready = data.iter().map(|rows| Batch::gather(rows, &plan.input, &order, true)).collect();
-        Ok(Self { plan, executor, rule: case.rule(), kind: case.input, data, ready, order, step: 0 })
+        let data = numbers::batches(&plan, case.batch, batches);
+        // As PyTorch keeps its tensors on the device.
+        let contents = match executor.hold(&data, u64::MAX)? {
+            true => Contents::NumbersAndSegments,
+            false => Contents::ValuesAndSegments,
+        };
+        let all: Vec<u32> = (0..data.rows as u32).collect();
+        let orders: Vec<Vec<u32>> = all.chunks(case.batch).map(<[u32]>::to_vec).collect();
+        let ready = orders.iter().map(|order| Batch::gather(&data, &plan.input, order, contents)).collect();
+        Ok(Self { plan, executor, rule: case.rule(), kind: case.input, data, orders, ready, contents, step: 0 })
     }
 
     pub fn batch(&self) -> &Batch {
@@ -92,12 +100,12 @@ impl Runner {
     /// The device's.
     pub fn step(&mut self) -> Result<Duration, ExecutorError> {
         let start = Instant::now();
-        let i = self.step as usize % self.data.len();
+        let i = self.step as usize % self.ready.len();
         let formed;
         let batch = match self.kind {
             InputKind::Dense => &self.ready[i],
             InputKind::Tables => {
-                formed = Batch::gather(&self.data[i], &self.plan.input, &self.order, true);
+                formed = Batch::gather(&self.data, &self.plan.input, &self.orders[i], self.contents);
                 &formed
             }
         };

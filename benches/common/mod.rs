@@ -10,14 +10,14 @@ mod numbers;
 pub use case::{Case, Family, InputKind};
 pub use measure::{Limits, Measured, Runner};
 
-use polygate::data::Batch;
+use polygate::data::{Batch, Contents};
 use polygate::optim::EmbeddingUpdate;
 use polygate::plan::Plan;
 
 /// The first of a case's batches, ready for a device.
 pub fn batch(plan: &Plan, rows: usize) -> Batch {
     let order: Vec<u32> = (0..rows as u32).collect();
-    Batch::gather(&numbers::rows(plan, rows, 0), &plan.input, &order, true)
+    Batch::gather(&numbers::rows(plan, rows, 0), &plan.input, &order, Contents::ValuesAndSegments)
 }
 
 /// `--embedding-update`

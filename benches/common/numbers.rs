@@ -65,6 +65,24 @@ fn linears(layout: &Layout, mlp: &Mlp, layers: std::ops::Range<usize>, stream: &
     }
 }
 
+/// So many batches of rows, one behind the other.
+pub fn batches(plan: &Plan, size: usize, batches: u64) -> Dataset {
+    let mut all = rows(plan, size, 0);
+    for i in 1..batches {
+        let next = rows(plan, size, i);
+        all.rows += next.rows;
+        all.dense.extend(next.dense);
+        all.labels.extend(next.labels);
+        all.masks.extend(next.masks);
+        for bags in all.bags.iter_mut().zip(next.bags) {
+            if let (BagColumn::One(ids), BagColumn::One(more)) = bags {
+                ids.extend(more);
+            }
+        }
+    }
+    all
+}
+
 /// The rows of batch `i`: dense inputs of variance one, or an id per table, and labels of which 30% are one.
 pub fn rows(plan: &Plan, rows: usize, i: u64) -> Dataset {
     let (tasks, fields) = (plan.tasks.len(), plan.input.dense_fields());

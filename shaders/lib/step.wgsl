@@ -1,11 +1,12 @@
-// A step's numbers, shared by all kernels. The batch lies in one buffer of words, in sections that begin with the
-// dense fields, [rows, dense_fields] floats; the others' starts are here.
+// A step's numbers, shared by all kernels. The batch lies in one buffer of words, in sections whose starts are here.
+// Where the device holds the data set, `gather` fills the sections of values: dense, labels, masks and ids.
 
 struct Step {
     rows: u32,
     step: u32,           // counted from 1
     tasks: u32,
     dense_fields: u32,
+    dense: u32,          // [rows, dense_fields] floats
     labels: u32,         // [rows, tasks] floats
     masks: u32,          // [rows, tasks] floats, 1 or 0
     scales: u32,         // [tasks] floats: weight / samples in the mask, or 0
@@ -15,6 +16,9 @@ struct Step {
     segment_rows: u32,   // of each segment, its row's vec4 in the tables
     segment_starts: u32, // in segment_bags; one more than segments
     segment_bags: u32,   // the bags that hold the row, ascending
+    order: u32,          // [rows] numbers of rows in the data set that the device holds
+    bag_fields: u32,
+    widest: u32,         // vec4s of the widest table's vectors
     slots: u32,          // parts of the batch that weight gradients are summed over
     slot_rows: u32,      // rows in a slot
     dense_length: u32,   // of the dense block, in vec4s

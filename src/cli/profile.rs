@@ -122,7 +122,7 @@ impl Shape {
 /// Times a kernel in all its variants and prints them, the fastest first.
 fn variants(device: &Device, kernel: &str, plan: &Plan, rows: usize) -> anyhow::Result<ExitCode> {
     let gpu = device.gpu().context("the device cpu has no kernels; name an adapter with --device")?;
-    let ops: Vec<StepOp> = kernels::train_ops(plan, &Rule::default()).collect();
+    let ops: Vec<StepOp> = kernels::train_ops(plan, &Rule::default(), false).collect();
     let op = ops.iter().find(|op| op.to_string() == kernel).with_context(|| {
         let names: Vec<String> = ops.iter().map(|op| format!("{op:?}", op = op.to_string())).collect();
         format!("--kernel {kernel:?}: there is no such kernel here; there are {}", names.join(", "))

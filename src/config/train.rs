@@ -19,6 +19,9 @@ pub struct TrainConfig {
     /// Which rows of the tables a step moves: all, as `torch.optim.Adam` does, or touched (those in the batch), as
     /// `torch.optim.SparseAdam` does, whose cost does not grow with the tables.
     pub embedding_update: EmbeddingUpdate,
+    /// Encoded training rows of up to so many MiB are put on the adapter once, where batches are then gathered; larger
+    /// ones, or all with 0, travel batch by batch. The results are the same to the bit.
+    pub data_on_device_mb: u64,
     /// Steps between two reads of the loss sums.
     pub log_every: usize,
     /// What chooses the best epoch on the validation rows: `"<task>.auc"`, `"<task>.gauc"`, `"<task>.rmse"`,
@@ -33,6 +36,7 @@ impl Default for TrainConfig {
             batch_size: 1024,
             optimizer: Optimizer::default(),
             embedding_update: EmbeddingUpdate::default(),
+            data_on_device_mb: 1024,
             log_every: 20,
             best: None,
         }

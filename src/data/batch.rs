@@ -31,6 +31,29 @@ pub struct Batch {
     pub masks: Vec<f32>,
     /// Empty unless asked for.
     pub segments: Segments,
+    /// Where the device holds the data set: the rows of it that these are. `dense`, `ids`, `labels` and `masks` are empty
+    /// then.
+    pub held: Option<Held>,
+}
+
+/// Rows of a data set that a device holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Held {
+    /// Row numbers in the data set.
+    pub order: Vec<u32>,
+    /// Of each task, how many of the rows are in its mask.
+    pub labelled: Vec<u32>,
+}
+
+/// What batches carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contents {
+    /// The rows' values: enough to predict.
+    Values,
+    /// The values, and the segments that updates of tables walk.
+    ValuesAndSegments,
+    /// Row numbers in place of values, for a device that holds the data set; and segments.
+    NumbersAndSegments,
 }
 
 /// A batch's bags.
@@ -60,14 +83,21 @@ pub struct Forming {
 }
 
 impl Batch {
-    /// Gathers the rows of `order`, in that order.
-    pub fn gather(dataset: &Dataset, input: &Input, order: &[u32], with_segments: bool) -> Self {
-        Self::form(dataset, input, order, with_segments).0
+    /// Ids in all bags.
+    pub fn id_count(&self) -> usize {
+        self.bag_starts.last().map_or(0, |&end| end as usize)
     }
 
-    fn form(dataset: &Dataset, input: &Input, order: &[u32], with_segments: bool) -> (Self, Forming) {
+    /// Gathers the rows of `order`, in that order.
+    pub fn gather(dataset: &Dataset, input: &Input, order: &[u32], contents: Contents) -> Self {
+        Self::form(dataset, input, order, contents).0
+    }
+
+    fn form(dataset: &Dataset, input: &Input, order: &[u32], contents: Contents) -> (Self, Forming) {
         let start = Instant::now();
-        let matrix = |matrix: &[f32]| gather_rows(matrix, dataset.rows, order);
+        let is_held = contents == Contents::NumbersAndSegments;
+        let held = is_held.then(|| Held { order: order.to_vec(), labelled: labelled(dataset, order) });
+        let matrix = |matrix: &[f32]| if is_held { Vec::new() } else { gather_rows(matrix, dataset.rows, order) };
         let [dense, labels, masks] = [&dataset.dense, &dataset.labels, &dataset.masks].map(|m| matrix(m));
         let (mut bag_starts, mut ids) = (Vec::with_capacity(dataset.bags.len() * order.len() + 1), Vec::new());
         ids.reserve(dataset.bags.len() * order.len());
@@ -79,18 +109,21 @@ impl Batch {
             }
         }
         let sort = Instant::now();
-        let segments = if with_segments {
+        let segments = if contents == Contents::Values {
+            Segments { starts: vec![0], ..Segments::default() }
+        } else {
             let tables = input.fields.iter().filter_map(|field| match field {
                 Field::Dense { .. } => None,
                 Field::Bag { table, .. } => Some(*table),
             });
             let bags = BagIds { rows: order.len(), starts: &bag_starts, ids: &ids };
             Segments::new(input.tables.len(), &tables.collect::<Vec<_>>(), bags)
-        } else {
-            Segments { starts: vec![0], ..Segments::default() }
         };
+        if is_held {
+            ids = Vec::new();
+        }
         let forming = Forming { start, sort, end: Instant::now() };
-        (Self { rows: order.len(), dense, bag_starts, ids, labels, masks, segments }, forming)
+        (Self { rows: order.len(), dense, bag_starts, ids, labels, masks, segments, held }, forming)
     }
 }
 
@@ -102,6 +135,17 @@ fn gather_rows(matrix: &[f32], rows: usize, order: &[u32]) -> Vec<f32> {
         gathered.extend_from_slice(&matrix[*row as usize * width..][..width]);
     }
     gathered
+}
+
+/// Of each task, how many of the rows are in its mask.
+fn labelled(dataset: &Dataset, order: &[u32]) -> Vec<u32> {
+    let tasks = dataset.masks.len().checked_div(dataset.rows).unwrap_or(0);
+    let mut counts = vec![0; tasks];
+    for row in order {
+        let masks = &dataset.masks[*row as usize * tasks..][..tasks];
+        counts.iter_mut().zip(masks).for_each(|(count, mask)| *count += u32::from(*mask != 0.0));
+    }
+    counts
 }
 
 /// The order in which an epoch visits rows.
@@ -139,13 +183,13 @@ const AHEAD: usize = 3;
 
 impl Batches {
     /// `batch_size` 0 counts as 1.
-    pub fn new(dataset: Arc<Dataset>, input: Arc<Input>, batch_size: usize, order: Order, with_segments: bool) -> Self {
+    pub fn new(dataset: Arc<Dataset>, input: Arc<Input>, batch_size: usize, order: Order, contents: Contents) -> Self {
         let batch_size = batch_size.max(1);
         let left = dataset.rows.div_ceil(batch_size);
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
             for rows in order.rows(dataset.rows).chunks(batch_size) {
-                if sender.send(Batch::form(&dataset, &input, rows, with_segments)).is_err() {
+                if sender.send(Batch::form(&dataset, &input, rows, contents)).is_err() {
                     return;
                 }
             }
@@ -226,7 +270,7 @@ mod tests {
     #[test]
     fn a_batch_holds_the_rows_in_the_order_given() {
         let (dataset, input) = small();
-        let batch = Batch::gather(&dataset, &input, &[2, 0], true);
+        let batch = Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments);
         assert_eq!(batch.dense, [20.0, 0.0]);
         assert_eq!(batch.labels, [20.0, 21.0, 0.0, 1.0]);
         assert_eq!(batch.bag_starts, [0, 1, 2, 4, 6, 7, 8]);
@@ -236,7 +280,8 @@ mod tests {
     #[test]
     fn segments_list_each_table_row_once_with_its_bags() {
         let (dataset, input) = small();
-        let Segments { tables, rows, starts, bags } = Batch::gather(&dataset, &input, &[2, 0], true).segments;
+        let Segments { tables, rows, starts, bags } =
+            Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments).segments;
         assert_eq!(tables, [0, 0, 1, 1, 1]);
         assert_eq!(rows, [1, 8, 4, 5, 7]);
         assert_eq!(starts, [0, 1, 2, 5, 6, 8]);
@@ -244,9 +289,20 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_of_a_held_data_set_names_its_rows_and_keeps_its_segments() {
+        let (mut dataset, input) = small();
+        dataset.masks = vec![1.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        let values = Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments);
+        let batch = Batch::gather(&dataset, &input, &[2, 0], Contents::NumbersAndSegments);
+        assert_eq!(batch.held, Some(Held { order: vec![2, 0], labelled: vec![2, 1] }));
+        assert_eq!((&batch.bag_starts, &batch.segments), (&values.bag_starts, &values.segments));
+        assert_eq!([batch.dense.len(), batch.ids.len(), batch.labels.len(), batch.masks.len()], [0; 4]);
+    }
+
+    #[test]
     fn an_empty_batch_has_one_bag_start_and_no_segments() {
         let (dataset, input) = small();
-        let batch = Batch::gather(&dataset, &input, &[], true);
+        let batch = Batch::gather(&dataset, &input, &[], Contents::ValuesAndSegments);
         assert_eq!((batch.rows, batch.bag_starts, batch.segments.starts), (0, vec![0], vec![0]));
     }
 
@@ -264,7 +320,7 @@ mod tests {
     #[test]
     fn the_last_batch_is_smaller_and_not_dropped() {
         let (dataset, input) = small();
-        let batches = Batches::new(Arc::new(dataset), Arc::new(input), 2, Order::File, false);
+        let batches = Batches::new(Arc::new(dataset), Arc::new(input), 2, Order::File, Contents::Values);
         assert_eq!(batches.len(), 2);
         assert_eq!(batches.map(|batch| batch.rows).collect::<Vec<_>>(), [2, 1]);
     }
@@ -272,7 +328,7 @@ mod tests {
     #[test]
     fn each_batch_comes_with_the_times_of_its_own_forming() {
         let (dataset, input) = small();
-        let mut batches = Batches::new(Arc::new(dataset), Arc::new(input), 1, Order::File, true);
+        let mut batches = Batches::new(Arc::new(dataset), Arc::new(input), 1, Order::File, Contents::ValuesAndSegments);
         assert!(batches.forming().is_none());
         let mut end: Option<Instant> = None;
         while batches.next().is_some() {
@@ -287,7 +343,8 @@ mod tests {
     fn dropping_batches_early_ends_the_thread() {
         let (dataset, input) = small();
         let dataset = Arc::new(dataset);
-        let mut batches = Batches::new(Arc::clone(&dataset), Arc::new(input), 1, Order::File, true);
+        let mut batches =
+            Batches::new(Arc::clone(&dataset), Arc::new(input), 1, Order::File, Contents::ValuesAndSegments);
         assert!(batches.next().is_some());
         drop(batches);
         assert_eq!(Arc::strong_count(&dataset), 1);

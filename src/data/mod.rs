@@ -20,7 +20,7 @@ mod vocab;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use batch::{Batch, Batches, Forming, Order};
+pub use batch::{Batch, Batches, Contents, Forming, Held, Order};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;

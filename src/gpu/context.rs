@@ -40,7 +40,8 @@ pub struct Context {
     pub queue: wgpu::Queue,
     pub checks: Checks,
     pub abilities: Abilities,
-    max_binding: u64,
+    /// Bytes that a shader can see of a buffer.
+    pub max_binding: u64,
     trouble: Arc<Trouble>,
 }
 

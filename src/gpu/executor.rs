@@ -7,7 +7,7 @@ use super::context::{Checks, Context};
 use super::loaded::Loaded;
 use super::recorder::Recorder;
 use super::stages::Pipelines;
-use crate::data::Batch;
+use crate::data::{Batch, Dataset};
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
 use crate::kernels::variant::{Abilities, Variants};
 use crate::kernels::{self, BatchWords, Step, StepOp, loss};
@@ -39,6 +39,11 @@ impl Gpu {
     /// What decides which variants of kernels this device can run.
     pub fn abilities(&self) -> Abilities {
         self.context.abilities
+    }
+
+    /// Whether shaders check every index and loop.
+    pub fn checks_shaders(&self) -> bool {
+        self.context.checks == Checks::On
     }
 
     /// The variants that this device takes where nothing was measured.
@@ -104,8 +109,9 @@ impl GpuExecutor {
     pub(super) fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<(), ExecutorError> {
         let mut step = self.loaded.step(batch);
         set(&mut step);
-        let bytes: &[u8] = bytemuck::cast_slice(self.words.fill(&self.loaded.plan, batch, &mut step));
-        self.loaded.make_room(&self.context, bytes.len())?;
+        let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
+        let bytes: &[u8] = bytemuck::cast_slice(words);
+        self.loaded.make_room(&self.context, 4 * all)?;
         self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
         self.recorder.write(&self.context, &self.loaded.buffers.step, bytemuck::bytes_of(&step));
         Ok(())
@@ -161,9 +167,14 @@ impl GpuExecutor {
 }
 
 impl Executor for GpuExecutor {
+    fn hold(&mut self, dataset: &Dataset, most_bytes: u64) -> Result<bool, ExecutorError> {
+        self.flush()?;
+        self.loaded.hold(&self.context, dataset, most_bytes)
+    }
+
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
-        let ops = kernels::train_ops(&self.loaded.plan, rule);
+        let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)
     }

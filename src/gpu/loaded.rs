@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
-use crate::data::Batch;
+use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
-use crate::kernels::{self, Place, Step, StepOp, level, loss, weight_grad};
+use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, weight_grad};
 use crate::optim::{Optimizer, Rule};
 use crate::plan::{Parameters, Plan};
 
@@ -48,14 +48,7 @@ impl Loaded {
     /// A step's numbers, so far as they follow from the plan.
     pub fn step(&self, batch: &Batch) -> Step {
         assert!(batch.rows <= self.batch_size, "a batch of {} rows exceeds {}", batch.rows, self.batch_size);
-        Step {
-            slots: weight_grad::slots(self.batch_size) as u32,
-            slot_rows: weight_grad::slot_rows(self.batch_size) as u32,
-            dense_length: (self.plan.dense.len / 4) as u32,
-            table_length: (self.plan.embedding.len / 4) as u32,
-            slot_stride: self.place().stride(self.plan.input_slot),
-            ..Step::default()
-        }
+        Step::new(self.place(), self.batch_size)
     }
 
     /// Sees to it that a batch of so many bytes has room.
@@ -65,6 +58,22 @@ impl Loaded {
             self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
         }
         Ok(())
+    }
+
+    /// Puts a data set on the device, if it is no larger than `most_bytes` and there is room; whether it did.
+    pub fn hold(&mut self, context: &Context, dataset: &Dataset, most_bytes: u64) -> Result<bool, ExecutorError> {
+        let bytes = 4 * gather::words(dataset) as u64;
+        if bytes > most_bytes.min(context.max_binding) {
+            return Ok(false);
+        }
+        let held = gather::lay_out(dataset);
+        self.buffers.dataset = match context.upload("the data set", &held.words) {
+            Err(ExecutorError::OutOfMemory { .. }) => return Ok(false),
+            uploaded => uploaded?,
+        };
+        self.buffers.sources = context.upload("the data set's bag fields", &held.sources)?;
+        self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+        Ok(true)
     }
 
     pub fn place(&self) -> Place<'_> {
@@ -80,6 +89,7 @@ impl Loaded {
             }
         };
         let (bound, workgroups) = match op {
+            StepOp::Gather => (&s.gather, gather::workgroups(&self.plan, batch.rows, p.gather.group())),
             StepOp::EmbeddingForward => (
                 &s.embedding_forward,
                 kernels::embedding::forward_workgroups(place, batch.rows, p.embedding_forward.group()),

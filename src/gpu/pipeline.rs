@@ -135,16 +135,19 @@ impl Pipeline {
     /// # Panics
     /// If a global is not among `buffers`: a slip in this crate.
     pub fn bind(&self, context: &Context, buffers: &[(&str, &wgpu::Buffer)]) -> Bound {
-        let find = |name: &str| {
-            let found = buffers.iter().find(|(n, _)| *n == name);
-            found.unwrap_or_else(|| panic!("{} is given no buffer {name}", self.entry)).1
-        };
-        let entries: Vec<_> = self
-            .reflection
-            .bindings
-            .iter()
-            .map(|b| wgpu::BindGroupEntry { binding: b.number, resource: find(&b.name).as_entire_binding() })
-            .collect();
+        let find = |name: &str| Some(buffers.iter().find(|(n, _)| *n == name)?.1.as_entire_binding());
+        self.bind_each(context, find)
+    }
+
+    /// Binds what `find` gives for each global.
+    ///
+    /// # Panics
+    /// If it gives nothing for one.
+    pub fn bind_each<'a>(&self, context: &Context, find: impl Fn(&str) -> Option<wgpu::BindingResource<'a>>) -> Bound {
+        let find = |name: &str| find(name).unwrap_or_else(|| panic!("{} is given no buffer {name}", self.entry));
+        let bindings = self.reflection.bindings.iter();
+        let entries: Vec<_> =
+            bindings.map(|b| wgpu::BindGroupEntry { binding: b.number, resource: find(&b.name) }).collect();
         let descriptor = wgpu::BindGroupDescriptor { label: Some(self.entry), layout: &self.layout, entries: &entries };
         Bound { pipeline: self.pipeline.clone(), group: context.device.create_bind_group(&descriptor) }
     }

@@ -12,6 +12,7 @@ use crate::plan::Parameters;
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
+    pub gather: Pipeline,
     pub embedding_forward: Pipeline,
     pub embedding_adam: Pipeline,
     pub embedding_sgd: Pipeline,
@@ -43,6 +44,9 @@ pub struct BoundLevel {
 pub struct Buffers {
     pub step: wgpu::Buffer,
     pub batch: wgpu::Buffer,
+    /// The data set that the device holds, and where its bag fields are; placeholders where it holds none.
+    pub dataset: wgpu::Buffer,
+    pub sources: wgpu::Buffer,
     pub dense: wgpu::Buffer,
     pub dense_first: wgpu::Buffer,
     pub dense_second: wgpu::Buffer,
@@ -68,6 +72,7 @@ pub struct Buffers {
 
 /// Pipelines with their buffers.
 pub struct Stages {
+    pub gather: Bound,
     pub embedding_forward: Bound,
     pub embedding_adam: Bound,
     pub embedding_sgd: Bound,
@@ -90,6 +95,7 @@ impl Pipelines {
             Pipeline::new(context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")), &[])
         };
         Self {
+            gather: new("gather"),
             embedding_forward: new("embedding_forward"),
             embedding_adam: new("embedding_adam"),
             embedding_sgd: new("embedding_sgd"),
@@ -138,6 +144,8 @@ impl Buffers {
         Ok(Self {
             step: context.buffer("step", size_of::<Step>() as u64, uniform)?,
             batch: context.storage("a batch", 16)?,
+            dataset: context.storage("the data set", 16)?,
+            sources: context.storage("the data set's bag fields", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
             dense_first: context.storage("the dense parameters' first moments", dense)?,
             dense_second: context.storage("the dense parameters' second moments", dense)?,
@@ -182,6 +190,7 @@ impl Stages {
         };
         let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
         Self {
+            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset), ("sources", &b.sources)]]),
             embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
             embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
             embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),

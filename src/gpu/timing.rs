@@ -157,7 +157,7 @@ impl GpuExecutor {
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
         self.flush()?;
         let upload = start.elapsed().as_secs_f64();
-        let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule).collect();
+        let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some()).collect();
         let dispatch = |pass: &mut wgpu::ComputePass, op| self.loaded.dispatch(pass, op, batch, rule);
         let Timed { spans, submit, wait } = stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
         let place = self.loaded.place();
@@ -212,9 +212,10 @@ impl Gpu {
         let mut least = f64::INFINITY;
         let suited = |tile| self.abilities().allow(tile) && self.abilities().suits(tile);
         for product in roof::PRODUCTS.into_iter().filter(|p| suited(p.tile)) {
-            let pipeline = Pipeline::new(&self.context, product.kernel(), &product.overrides());
+            let pipeline = Pipeline::new(&self.context, product.kernel(), &product.overrides(roof::PRODUCT_WIDTH));
             let bound = pipeline.bind(&self.context, &buffers);
-            let dispatch = |pass: &mut wgpu::ComputePass, (): ()| bound.dispatch(pass, product.workgroups());
+            let dispatch =
+                |pass: &mut wgpu::ComputePass, (): ()| bound.dispatch(pass, product.workgroups(roof::PRODUCT_WIDTH));
             let mut run = |times: usize| -> Result<f64, ExecutorError> {
                 let timed = stopwatch.time(&self.context, &vec![(); times], |()| "product".into(), dispatch)?;
                 Ok(timed.spans.iter().map(|span| span.end - span.start).fold(f64::INFINITY, f64::min))

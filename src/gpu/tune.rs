@@ -171,5 +171,6 @@ fn plain_batch(plan: &Plan, rows: usize) -> Batch {
         labels: (0..elements).map(|i| (i % 3 == 0) as u8 as f32).collect(),
         masks: vec![1.0; elements],
         segments: Segments::default(),
+        held: None,
     }
 }

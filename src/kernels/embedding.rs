@@ -1,7 +1,7 @@
 //! `shaders/embedding.wgsl`: gathering fields, and updating the table rows that a batch touches.
 
-use super::{NONE, Place, Workgroups, shader_struct};
-use crate::plan::{Field as PlanField, Pooling, pad4};
+use super::{NONE, Place, Workgroups, grid, shader_struct};
+use crate::plan::{Field as PlanField, Plan, Pooling, pad4};
 
 shader_struct! {
     pub struct Column {
@@ -57,19 +57,21 @@ pub fn fields(place: Place) -> Vec<Field> {
 
 /// An invocation per vec4 of the input slot.
 pub fn forward_workgroups(place: Place, rows: usize, group: u32) -> Workgroups {
-    let vec4s = rows as u32 * place.stride(place.plan.input_slot);
-    [vec4s.div_ceil(group), 1]
+    grid(rows * place.stride(place.plan.input_slot) as usize, group)
 }
 
-/// Segments along x; along y the vec4s of the widest table's vectors.
+/// vec4s of the widest table's vectors.
+pub fn widest(plan: &Plan) -> usize {
+    let widest = plan.input.tables.iter().map(|t| t.dim).max();
+    pad4(widest.unwrap_or(0)) / 4
+}
+
+/// An invocation per segment and vec4 of the widest table's vectors.
 pub fn update_workgroups(place: Place, segments: usize, group: u32) -> Workgroups {
-    let widest = place.plan.input.tables.iter().map(|t| t.dim).max().unwrap_or(0);
-    [(segments as u32).div_ceil(group), (pad4(widest) / 4) as u32]
+    grid(segments * widest(place.plan), group)
 }
 
-/// An invocation per vec4 of the tables, in rows of at most 65,535 workgroups.
+/// An invocation per vec4 of the tables.
 pub fn others_workgroups(place: Place, group: u32) -> Workgroups {
-    const MOST: u32 = 65_535;
-    let groups = ((place.plan.embedding.len / 4) as u32).div_ceil(group);
-    [groups.min(MOST), groups.div_ceil(MOST)]
+    grid(place.plan.embedding.len / 4, group)
 }

@@ -97,11 +97,10 @@ pub fn towers(place: Place) -> Program {
 
 /// Whether no dispatch of the plan's levels exceeds what WebGPU grants along y; only unfused ones can.
 pub fn fits(place: Place, variant: LevelVariant) -> bool {
-    const MOST: u32 = 65_535;
     let forward = place.plan.blocks().map(|level| forward(level, place));
     let backward = place.plan.levels.iter().map(|level| input_grad(level, place));
     let programs = forward.chain(backward).chain(std::iter::once(towers(place)));
-    programs.flat_map(|program| program.dispatches(variant)).all(|(_, items)| items <= MOST)
+    programs.flat_map(|program| program.dispatches(variant)).all(|(_, items)| items <= super::MOST_WORKGROUPS)
 }
 
 fn activation_number(activation: Activation) -> u32 {

@@ -4,6 +4,7 @@
 //! naga's reflection (`gpu::pipeline`); buffers are bound by the names of the shader's globals.
 
 pub mod embedding;
+pub mod gather;
 pub mod level;
 pub mod loss;
 mod ops;
@@ -39,6 +40,7 @@ macro_rules! library {
 }
 
 const STEP: &str = library!("step");
+const GRID: &str = library!("grid");
 const ACTIVATION: &str = library!("activation");
 const LOSS_LIBRARY: &str = library!("loss");
 const UPDATE: &str = library!("update");
@@ -54,9 +56,10 @@ macro_rules! source {
     };
 }
 
-const EMBEDDING: Source = source!("embedding", STEP, UPDATE);
+const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
+const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
-const OPTIMIZER: Source = source!("optimizer", STEP, UPDATE);
+const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);
 
 /// A level's shader with its tiles, which fill themselves with `products`.
@@ -103,7 +106,8 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 10] = [
+pub const PLAIN_KERNELS: [Kernel; 11] = [
+    Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
     Kernel { source: EMBEDDING, entry: "embedding_adam" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
@@ -126,6 +130,17 @@ pub fn kernels() -> impl Iterator<Item = Kernel> {
 
 /// Workgroups along x and y.
 pub type Workgroups = [u32; 2];
+
+/// WebGPU's limit of workgroups in a dimension, which every adapter grants.
+pub const MOST_WORKGROUPS: u32 = 65_535;
+
+/// Workgroups of `group` invocations for so many invocations, in as few rows as can be. `shaders/lib/grid.wgsl` numbers
+/// them through.
+pub fn grid(invocations: usize, group: u32) -> Workgroups {
+    let groups = invocations.div_ceil(group as usize);
+    let rows = groups.div_ceil(MOST_WORKGROUPS as usize);
+    [groups.div_ceil(rows.max(1)) as u32, rows as u32]
+}
 
 /// A host struct that a shader declares too, of the same name; a test holds the two against each other.
 pub trait ShaderStruct {
@@ -182,3 +197,17 @@ impl Place<'_> {
 
 /// Stands for an address that is not there, in ops, lists and layers.
 pub const NONE: u32 = u32::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_has_room_for_every_invocation_and_no_row_too_long() {
+        assert_eq!(grid(0, 64), [0, 0]);
+        assert_eq!(grid(1, 64), [1, 1]);
+        assert_eq!(grid(65_535 * 64, 64), [65_535, 1]);
+        assert_eq!(grid(65_535 * 64 + 1, 64), [32_768, 2]);
+        assert_eq!(grid(1 << 30, 64), [65_281, 257]);
+    }
+}

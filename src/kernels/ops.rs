@@ -11,6 +11,8 @@ use crate::plan::{Gate, Level, Linear, Plan, TensorId};
 /// towers, which are the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepOp {
+    /// Of a batch's values, where the device holds the data set.
+    Gather,
     EmbeddingForward,
     LevelForward(usize),
     /// Forward, the loss's gradient, and backward.
@@ -31,14 +33,17 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
     std::iter::once(StepOp::EmbeddingForward).chain(levels)
 }
 
-/// What a step of training takes.
-pub fn train_ops(plan: &Plan, rule: &Rule) -> impl Iterator<Item = StepOp> + use<> {
+/// What a step of training takes; `is_held` where the device holds the batch's data set.
+pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
     let still = matches!(rule.optimizer, Optimizer::Sgd(sgd) if sgd.momentum == 0.0);
     let others = rule.embedding == EmbeddingUpdate::All && !still;
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
     let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
-    std::iter::once(StepOp::EmbeddingForward)
+    is_held
+        .then_some(StepOp::Gather)
+        .into_iter()
+        .chain([StepOp::EmbeddingForward])
         .chain(forward)
         .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
@@ -49,6 +54,7 @@ pub fn train_ops(plan: &Plan, rule: &Rule) -> impl Iterator<Item = StepOp> + use
 impl fmt::Display for StepOp {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            Self::Gather => write!(f, "gather"),
             Self::EmbeddingForward => write!(f, "embedding forward"),
             Self::LevelForward(l) => write!(f, "level {l} forward"),
             Self::Towers => write!(f, "towers and loss"),
@@ -79,10 +85,14 @@ impl StepOp {
         let rows = batch.rows as f64;
         let level = |l: usize| plan.blocks().nth(l).map_or_else(Cost::default, |level| level_cost(plan, level, rows));
         match self {
+            Self::Gather => {
+                let numbers = rows * (plan.input.dense_fields() + 2 * plan.tasks.len()) as f64;
+                Cost { flops: 0.0, bytes: 4.0 * (rows + 2.0 * (numbers + batch.id_count() as f64)) }
+            }
             Self::EmbeddingForward => {
                 let width = plan.input.width() as f64;
                 let gathered: f64 = gathered_floats(plan, batch);
-                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.ids.len() as f64) }
+                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.id_count() as f64) }
             }
             Self::LevelForward(l) => level(l),
             // The same products the other way round.

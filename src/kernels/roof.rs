@@ -53,13 +53,14 @@ impl Product {
     }
 
     /// Values of the shader's override constants.
-    pub fn overrides(self) -> [(&'static str, f64); 2] {
-        [("lanes", f64::from(PRODUCT_LANES)), ("width", (PRODUCT_WIDTH / 4) as f64)]
+    /// `width` is the matrices', a multiple of the tiles of a workgroup.
+    pub fn overrides(self, width: usize) -> [(&'static str, f64); 2] {
+        [("lanes", f64::from(PRODUCT_LANES)), ("width", (width / 4) as f64)]
     }
 
     /// Tiles of rows along x, of columns along y.
-    pub fn workgroups(self) -> Workgroups {
-        let width = PRODUCT_WIDTH as u32;
+    pub fn workgroups(self, width: usize) -> Workgroups {
+        let width = width as u32;
         [width / (self.tile.rows * PRODUCT_LANES), width / self.tile.columns]
     }
 }

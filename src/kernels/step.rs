@@ -1,6 +1,6 @@
 //! A step's numbers and its batch, as the shaders read them.
 
-use super::shader_struct;
+use super::{Place, embedding, shader_struct, weight_grad};
 use crate::data::Batch;
 use crate::optim::Optimizer;
 use crate::plan::Plan;
@@ -12,6 +12,7 @@ shader_struct! {
         pub step: u32,
         pub tasks: u32,
         pub dense_fields: u32,
+        pub dense: u32,
         pub labels: u32,
         pub masks: u32,
         pub scales: u32,
@@ -21,6 +22,9 @@ shader_struct! {
         pub segment_rows: u32,
         pub segment_starts: u32,
         pub segment_bags: u32,
+        pub order: u32,
+        pub bag_fields: u32,
+        pub widest: u32,
         pub slots: u32,
         pub slot_rows: u32,
         pub dense_length: u32,
@@ -36,6 +40,18 @@ shader_struct! {
 }
 
 impl Step {
+    /// What follows from a plan and the rows of its largest batch.
+    pub fn new(place: Place, batch_size: usize) -> Self {
+        Self {
+            slots: weight_grad::slots(batch_size) as u32,
+            slot_rows: weight_grad::slot_rows(batch_size) as u32,
+            dense_length: (place.plan.dense.len / 4) as u32,
+            table_length: (place.plan.embedding.len / 4) as u32,
+            slot_stride: place.stride(place.plan.input_slot),
+            ..Self::default()
+        }
+    }
+
     pub fn set_optimizer(&mut self, optimizer: &Optimizer, step: u64) {
         self.step = u32::try_from(step).unwrap_or(u32::MAX);
         match optimizer {
@@ -56,19 +72,18 @@ impl Step {
 pub struct BatchWords(Vec<u32>);
 
 impl BatchWords {
-    /// Lays out a batch's sections and says in `step` where they are.
-    pub fn fill(&mut self, plan: &Plan, batch: &Batch, step: &mut Step) -> &[u32] {
-        let tasks = plan.tasks.len();
+    /// Lays out a batch's sections and says in `step` where they are. Returns what is to be uploaded, and the words that
+    /// the whole batch takes: more, where the device gathers the values itself.
+    pub fn fill(&mut self, plan: &Plan, batch: &Batch, step: &mut Step) -> (&[u32], usize) {
+        let (tasks, dense_fields) = (plan.tasks.len(), plan.input.dense_fields());
         self.0.clear();
         step.rows = batch.rows as u32;
         step.tasks = tasks as u32;
-        step.dense_fields = plan.input.dense_fields() as u32;
-        self.floats(&batch.dense);
-        step.labels = self.floats(&batch.labels);
-        step.masks = self.floats(&batch.masks);
+        step.dense_fields = dense_fields as u32;
+        step.bag_fields = (plan.input.fields.len() - dense_fields) as u32;
+        step.widest = embedding::widest(plan) as u32;
         step.scales = self.floats(&scales(plan, batch));
         step.bag_starts = self.words(&batch.bag_starts);
-        step.ids = self.words(&batch.ids);
         let segments = &batch.segments;
         step.segments = segments.rows.len() as u32;
         step.segment_rows = self.len();
@@ -78,7 +93,22 @@ impl BatchWords {
         }
         step.segment_starts = self.words(&segments.starts);
         step.segment_bags = self.words(&segments.bags);
-        &self.0
+        if let Some(held) = &batch.held {
+            step.order = self.words(&held.order);
+        }
+        // The values, behind all else.
+        let (numbers, labels) = ((batch.rows * dense_fields) as u32, (batch.rows * tasks) as u32);
+        step.dense = self.len();
+        step.labels = step.dense + numbers;
+        step.masks = step.labels + labels;
+        step.ids = step.masks + labels;
+        if batch.held.is_none() {
+            self.floats(&batch.dense);
+            self.floats(&batch.labels);
+            self.floats(&batch.masks);
+            self.words(&batch.ids);
+        }
+        (&self.0, step.ids as usize + batch.id_count())
     }
 
     fn len(&self) -> u32 {
@@ -99,7 +129,10 @@ impl BatchWords {
 /// Per task: its weight over the samples in its mask; 0 where there is none, so that it adds nothing.
 fn scales(plan: &Plan, batch: &Batch) -> Vec<f32> {
     let tasks = plan.tasks.len();
-    let count = |t: usize| batch.masks.iter().skip(t).step_by(tasks).map(|&m| f64::from(m)).sum::<f64>();
+    let count = |t: usize| match &batch.held {
+        Some(held) => f64::from(held.labelled[t]),
+        None => batch.masks.iter().skip(t).step_by(tasks).map(|&m| f64::from(m)).sum(),
+    };
     plan.tasks
         .iter()
         .enumerate()

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::data::{Batch, Batches, Forming, Order};
+use crate::data::{Batch, Batches, Contents, Forming, Order};
 use crate::plan::Input;
 use crate::seed;
 use crate::train::Prepared;
@@ -12,6 +12,7 @@ pub struct Feed<'a> {
     p: &'a Prepared,
     input: Arc<Input>,
     epoch: u64,
+    contents: Contents,
     batches: Batches,
 }
 
@@ -24,7 +25,16 @@ pub struct Fed {
 impl<'a> Feed<'a> {
     pub fn new(p: &'a Prepared) -> Self {
         let input = Arc::new(p.plan.input.clone());
-        Self { p, batches: epoch(p, &input, 1), input, epoch: 1 }
+        let contents = Contents::ValuesAndSegments;
+        Self { p, batches: epoch(p, &input, 1, contents), input, epoch: 1, contents }
+    }
+
+    /// Sets what the batches carry from now on.
+    pub fn carry(&mut self, contents: Contents) {
+        if contents != self.contents {
+            self.contents = contents;
+            self.batches = epoch(self.p, &self.input, self.epoch, contents);
+        }
     }
 
     pub fn next(&mut self) -> Fed {
@@ -35,14 +45,14 @@ impl<'a> Feed<'a> {
                 (Some(_), _) => {}
                 (None, _) => {
                     self.epoch += 1;
-                    self.batches = epoch(self.p, &self.input, self.epoch);
+                    self.batches = epoch(self.p, &self.input, self.epoch, self.contents);
                 }
             }
         }
     }
 }
 
-fn epoch(p: &Prepared, input: &Arc<Input>, epoch: u64) -> Batches {
+fn epoch(p: &Prepared, input: &Arc<Input>, epoch: u64, contents: Contents) -> Batches {
     let order = Order::Shuffled { seed: seed::derive(p.config.seed, "shuffle"), epoch };
-    Batches::new(p.train.clone(), input.clone(), p.config.train.batch_size, order, true)
+    Batches::new(p.train.clone(), input.clone(), p.config.train.batch_size, order, contents)
 }

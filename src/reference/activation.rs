@@ -14,14 +14,7 @@ pub fn sigmoid<T: Real>(z: T) -> T {
 pub fn activate<T: Real>(activation: Activation, z: T) -> T {
     match activation {
         Activation::Identity => z,
-        // Not `max`: a NaN must stay one.
-        Activation::Relu => {
-            if z < T::ZERO {
-                T::ZERO
-            } else {
-                z
-            }
-        }
+        Activation::Relu => z.relu(),
         Activation::Tanh => z.tanh(),
         Activation::Sigmoid => sigmoid(z),
         Activation::Gelu => z * normal_cdf(z),
@@ -33,13 +26,7 @@ pub fn activate<T: Real>(activation: Activation, z: T) -> T {
 pub fn derivative<T: Real>(activation: Activation, y: T, z: T) -> T {
     match activation {
         Activation::Identity => T::ONE,
-        Activation::Relu => {
-            if y > T::ZERO {
-                T::ONE
-            } else {
-                T::ZERO
-            }
-        }
+        Activation::Relu => y.step(),
         Activation::Tanh => T::ONE - y * y,
         Activation::Sigmoid => y * (T::ONE - y),
         Activation::Gelu => normal_cdf(z) + z * normal_density(z),

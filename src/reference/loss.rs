@@ -33,6 +33,18 @@ pub fn binary_loss<T: Real>(z: T, y: T) -> T {
     z.max(T::ZERO) - z * y + (-z.abs()).exp().ln_1p()
 }
 
+/// A sample's loss, its prediction, and the loss's derivative by the logit.
+#[inline(always)]
+pub fn loss_terms<T: Real>(kind: TaskKind, z: T, y: T) -> (T, T, T) {
+    match kind {
+        TaskKind::Binary => {
+            let p = sigmoid(z);
+            (binary_loss(z, y), p, p - y)
+        }
+        TaskKind::Regression => ((z - y) * (z - y), z, T::of(2.0) * (z - y)),
+    }
+}
+
 /// Writes the sums of a block of rows and `d loss / d logit` of each task.
 pub fn loss_and_grad<T: Real>(
     plan: &Plan,
@@ -58,13 +70,7 @@ pub fn loss_and_grad<T: Real>(
                 d_logits[i * stride] = T::ZERO;
                 continue;
             }
-            let (loss, prediction, d) = match task.kind {
-                TaskKind::Binary => {
-                    let p = sigmoid(z);
-                    (binary_loss(z, y), p, p - y)
-                }
-                TaskKind::Regression => ((z - y) * (z - y), z, T::of(2.0) * (z - y)),
-            };
+            let (loss, prediction, d) = loss_terms(task.kind, z, y);
             d_logits[i * stride] = scale * d;
             sum.loss += loss.to_f64();
             sum.predictions += prediction.to_f64();

@@ -61,6 +61,9 @@ fn product<T: Real>(c: MatrixMut<T>, k: usize, a: Strided<T>, b: Strided<T>, wri
     if c.rows == 0 || c.cols == 0 {
         return;
     }
+    if !T::IS_FLOAT {
+        return plain_product(c, k, a, b, write);
+    }
     // SAFETY: the assertion above keeps every element that the strides reach inside its slice, and `c` is borrowed
     // mutably, so it overlaps neither `a` nor `b`. One thread: the sum's order depends on the shape alone.
     unsafe {
@@ -85,5 +88,16 @@ fn product<T: Real>(c: MatrixMut<T>, k: usize, a: Strided<T>, b: Strided<T>, wri
             false,
             gemm::Parallelism::None,
         );
+    }
+}
+
+/// For numbers that the crate does not know.
+fn plain_product<T: Real>(c: MatrixMut<T>, k: usize, a: Strided<T>, b: Strided<T>, write: Write) {
+    for i in 0..c.rows {
+        for j in 0..c.cols {
+            let before = if write == Write::Add { c.data[i * c.stride + j] } else { T::ZERO };
+            let products = (0..k).map(|p| a.0.data[i * a.1 + p * a.2] * b.0.data[p * b.1 + j * b.2]);
+            c.data[i * c.stride + j] = before + products.sum();
+        }
     }
 }

@@ -14,6 +14,7 @@ mod level;
 mod loss;
 mod matmul;
 mod optimizer;
+mod parts;
 mod real;
 mod split;
 mod table_update;
@@ -36,6 +37,8 @@ use optimizer::{State, Update};
 use table_update::Touched;
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
+pub use loss::loss_terms;
+pub use parts::Of;
 pub use real::Real;
 
 /// Rows that go through the model together on one thread.

@@ -1,4 +1,4 @@
-//! The two precisions: f64 is the oracle, f32 the device `cpu`.
+//! The precisions: f64 is the oracle, f32 the device `cpu`. Conformance adds one of its own, with bounds.
 
 use std::fmt::Debug;
 use std::iter::Sum;
@@ -24,6 +24,8 @@ pub trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
+    /// Whether it is f32 or f64, which the gemm crate multiplies.
+    const IS_FLOAT: bool;
 
     fn of(x: f64) -> Self;
     fn to_f64(self) -> f64;
@@ -34,6 +36,18 @@ pub trait Real:
     fn abs(self) -> Self;
     fn erf(self) -> Self;
     fn max(self, other: Self) -> Self;
+
+    /// Zero below zero. Not `max`: a NaN must stay one.
+    #[inline(always)]
+    fn relu(self) -> Self {
+        if self < Self::ZERO { Self::ZERO } else { self }
+    }
+
+    /// The derivative of relu by its result: one above zero, else zero.
+    #[inline(always)]
+    fn step(self) -> Self {
+        if self > Self::ZERO { Self::ONE } else { Self::ZERO }
+    }
 }
 
 macro_rules! real {
@@ -41,6 +55,7 @@ macro_rules! real {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
+            const IS_FLOAT: bool = true;
 
             #[inline(always)]
             fn of(x: f64) -> Self {

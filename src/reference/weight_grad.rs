@@ -3,6 +3,8 @@
 //! A strip sums over all blocks of rows in order, so no block needs a gradient of its own, and the optimizer follows
 //! while the strip is in the cache.
 
+use std::ops::Range;
+
 use super::arena::Arena;
 use super::matmul::{Matrix, MatrixMut, Write, at_b};
 use super::real::Real;
@@ -57,6 +59,13 @@ pub fn for_each_strip<D: Split>(strips: &[Strip], data: D, f: &(impl Fn(&Strip, 
 }
 
 impl Strip {
+    /// Its part of the dense block.
+    pub fn range(&self, plan: &Plan) -> Range<usize> {
+        let p = plan.dense.get(self.parameter);
+        let floats = if self.input.is_some() { self.units * p.stride } else { self.units };
+        self.start..self.start + floats
+    }
+
     /// Writes the gradient over all blocks of rows to `grads`, the strip's part of a dense block. Padding is left alone.
     pub fn gradient<'a, T: Real>(&self, plan: &Plan, blocks: impl Iterator<Item = BlockRows<'a, T>>, grads: &mut [T]) {
         match self.input {

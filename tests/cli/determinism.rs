@@ -39,6 +39,9 @@ fn two_runs_on_one_adapter_give_the_same_checkpoints() {
         let args = ["--device", &index];
         let [first, second] = ["first", "second"].map(|out| checkpoints(&place, out, &args, &[]));
         assert!(first == second, "checkpoints differ on {}", choice.summary);
+        let uploaded =
+            checkpoints(&place, "uploaded", &[&args[..], &["--set", "train.data_on_device_mb=0"]].concat(), &[]);
+        assert!(first == uploaded, "checkpoints differ with rows uploaded batch by batch on {}", choice.summary);
     }
 }
 

@@ -71,6 +71,7 @@ impl Golden {
             labels: by_row("label"),
             masks: by_row("mask"),
             segments: Segments { starts: vec![0], ..Segments::default() },
+            held: None,
         };
         let number = |key: &str| case["adam"][key].as_f64().unwrap();
         let adam = polygate::optim::Adam {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polygate::config::ModelConfig;
-use polygate::data::{Batch, Segments};
+use polygate::data::{BagColumn, Batch, Dataset, Segments};
 use polygate::plan::{Field, Input, Parameters, Plan, Pooling, Table, Task, TaskKind};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,6 +38,7 @@ pub fn batch(input: &Input, tasks: usize, rows: usize, seed: u64) -> Batch {
         labels: (0..rows * tasks).map(|_| f32::from(u8::from(rng.random_bool(0.4)))).collect(),
         masks: (0..rows * tasks).map(|_| f32::from(u8::from(rng.random_bool(0.66)))).collect(),
         segments: Segments::default(),
+        held: None,
     };
     let mut held = Vec::new();
     for field in &input.fields {
@@ -55,6 +56,21 @@ pub fn batch(input: &Input, tasks: usize, rows: usize, seed: u64) -> Batch {
     held.sort_unstable();
     batch.segments = segments(&held);
     batch
+}
+
+/// The rows of [`batch`] as a data set.
+pub fn dataset(input: &Input, tasks: usize, rows: usize, seed: u64) -> Dataset {
+    let Batch { dense, labels, masks, bag_starts, ids, .. } = batch(input, tasks, rows, seed);
+    let column = |field: usize| {
+        let starts = &bag_starts[field * rows..=(field + 1) * rows];
+        let ids = ids[starts[0] as usize..starts[rows] as usize].to_vec();
+        match starts.windows(2).all(|bag| bag[1] - bag[0] == 1) {
+            true => BagColumn::One(ids),
+            false => BagColumn::Many { starts: starts.iter().map(|start| start - starts[0]).collect(), ids },
+        }
+    };
+    let bags = (0..input.bag_fields().len()).map(column).collect();
+    Dataset { rows, dense, bags, labels, masks, ..Dataset::default() }
 }
 
 /// The plain way to segments, from sorted (table, row, bag).
@@ -104,6 +120,19 @@ pub const FAMILIES: [(&str, &str); 7] = [
         r#"family = "ple", levels = 2, propagate = "concat", task_experts = 1, shared_experts = 1, expert_units = [7, 5], gate_units = [3], tower_units = [4], activation = "gelu""#,
     ),
 ];
+
+/// A small shared bottom with one task over so many dense fields.
+pub fn dense_plan(width: usize) -> Arc<Plan> {
+    let model = toml::from_str(
+        r#"family = "shared_bottom"
+        bottom_units = [4]
+        tower_units = []"#,
+    );
+    let tasks = vec![Task { name: "click".into(), kind: TaskKind::Binary, weight: 1.0 }];
+    let fields = (0..width).map(|i| Field::Dense { name: format!("x{i}") }).collect();
+    let input = Input { tables: Vec::new(), fields };
+    Arc::new(polygate::model::build(&model.unwrap(), tasks, &[None], input).unwrap())
+}
 
 /// A plan of a family of [`FAMILIES`] over [`mixed_input`], with a regression beside two binary tasks and a tower of
 /// its own for the last.

@@ -1,0 +1,133 @@
+//! A case: some dispatches over buffers of known content, and what each word must hold afterwards.
+//!
+//! A case holds all that an implementation of WebGPU needs to run it, so that others than wgpu can (`export`).
+
+use std::fmt;
+
+use crate::kernels::{Kernel, Workgroups};
+
+/// What a word of a buffer must hold after the dispatches.
+#[derive(Clone, Copy, Debug)]
+pub enum Expect {
+    /// What it held before.
+    Kept,
+    /// Anything: rows behind a batch's, which no one reads.
+    Free,
+    /// These bits.
+    Bits(u32),
+    /// A float within `bound` of `value`.
+    Near {
+        value: f64,
+        bound: f64,
+        /// An error above this is worth a look.
+        expected_error: f64,
+        /// What the reference computes in f32.
+        twin: f32,
+    },
+}
+
+/// A buffer before and after.
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// The shader's global.
+    pub name: &'static str,
+    pub words: Vec<u32>,
+    /// One per word; none where no dispatch may write.
+    pub expect: Vec<Expect>,
+}
+
+/// A kernel's run.
+#[derive(Clone, Debug)]
+pub struct Dispatch {
+    pub kernel: Kernel,
+    pub overrides: Vec<(&'static str, f64)>,
+    pub workgroups: Workgroups,
+    /// Numbers of those of the case's buffers that stand for globals of the same name in this dispatch alone.
+    pub own: Vec<usize>,
+}
+
+/// What inputs look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    Normal,
+    /// Down to denormals.
+    Tiny,
+    /// As large as leaves sums finite.
+    Huge,
+    AllEqual,
+    OneHot,
+    /// Gates' scores so far apart that one expert takes all.
+    SaturatedGates,
+    /// Logits about +-100.
+    LargeLogits,
+    /// Every bag holds the same id.
+    OneId,
+    /// No multi-valued bag holds an id.
+    EmptyBags,
+    /// A loss was not finite before: nothing may change.
+    Broken,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Self::Normal => "normal",
+            Self::Tiny => "tiny",
+            Self::Huge => "huge",
+            Self::AllEqual => "all equal",
+            Self::OneHot => "one-hot",
+            Self::SaturatedGates => "saturated gates",
+            Self::LargeLogits => "large logits",
+            Self::OneId => "one id",
+            Self::EmptyBags => "empty bags",
+            Self::Broken => "broken",
+        })
+    }
+}
+
+/// One case.
+#[derive(Clone, Debug)]
+pub struct Case {
+    /// The op or microbenchmark, without a level's number.
+    pub kernel: String,
+    pub variant: String,
+    pub class: Class,
+    /// Model, widths and rows.
+    pub shape: String,
+    /// Among the cases of this kernel, variant and class.
+    pub number: usize,
+    pub buffers: Vec<Buffer>,
+    pub dispatches: Vec<Dispatch>,
+    /// Arguments of relu that round to either side of zero: the gradients behind them have no sure value.
+    pub kinks: usize,
+}
+
+impl Case {
+    /// What `--filter` goes by: kernel/variant/class/number.
+    pub fn id(&self) -> String {
+        format!("{}/{}/{}/{}", self.kernel, self.variant, self.class, self.number)
+    }
+
+    /// The number of the buffer that a global stands for in a dispatch.
+    pub fn buffer_of(&self, dispatch: &Dispatch, global: &str) -> Option<usize> {
+        let own = dispatch.own.iter().copied().find(|&b| self.buffers[b].name == global);
+        own.or_else(|| self.buffers.iter().position(|b| b.name == global))
+    }
+}
+
+impl Buffer {
+    /// A buffer that no dispatch may write.
+    pub fn read<T: bytemuck::Pod>(name: &'static str, content: &[T]) -> Self {
+        let mut words: Vec<u32> = bytemuck::cast_slice(content).to_vec();
+        if words.is_empty() {
+            words = vec![0; size_of::<T>().div_ceil(4).max(4)];
+        }
+        Self { name, words, expect: Vec::new() }
+    }
+
+    /// A buffer that dispatches write, and every word of which is kept until something else is expected.
+    pub fn written<T: bytemuck::Pod>(name: &'static str, content: &[T]) -> Self {
+        let buffer = Self::read(name, content);
+        Self { expect: vec![Expect::Kept; buffer.words.len()], ..buffer }
+    }
+}

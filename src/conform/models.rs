@@ -1,0 +1,134 @@
+//! Whole models: parameters after some steps on an adapter, beside the reference in f64 and in f32.
+
+use std::sync::Arc;
+
+use super::case::Class;
+use super::report::{Drift, ModelReport};
+use super::scene::{Draw, batches, family_plan};
+use crate::data::Batch;
+use crate::executor::{Executor, ExecutorError, TaskSums};
+use crate::gpu::{Gpu, GpuExecutor};
+use crate::optim::Rule;
+use crate::plan::{Parameters, Plan};
+use crate::reference::{Real, Reference};
+
+/// Steps after which parameters are compared.
+const STEPS: [u64; 3] = [1, 10, 100];
+
+/// Rows of a batch, and batches that come in turn.
+const ROWS: usize = 96;
+const BATCHES: usize = 5;
+
+/// An adapter may drift this many times as far as the reference in f32, which rounds as much but in another order.
+const TIMES_TWIN: f64 = 4.0;
+
+/// A drift below this is rounding of the last bit, whatever the twin's is.
+const LEAST_DRIFT: f64 = 1e-6;
+
+/// The loss of a step in f32 beside that in f64, relative.
+const LOSS_BOUND: f64 = 1e-4;
+
+pub const FAMILIES: [(&str, &str); 5] = [
+    ("shared bottom", "family = 'shared_bottom', bottom_units = [24, 12], tower_units = [8]"),
+    ("OMoE", "family = 'omoe', experts = 3, expert_units = [16, 12], gate_units = [8], tower_units = [8]"),
+    ("MMoE", "family = 'mmoe', experts = 4, expert_units = [16, 12], tower_units = [8]"),
+    ("CGC", "family = 'cgc', task_experts = 2, shared_experts = 2, expert_units = [16, 12], tower_units = [8]"),
+    (
+        "PLE",
+        "family = 'ple', levels = 2, task_experts = 1, shared_experts = 2, expert_units = [16, 12], tower_units = [8]",
+    ),
+];
+
+/// Trains each family.
+///
+/// # Errors
+/// The device's.
+pub fn run(gpu: &Gpu, seed: u64) -> Result<Vec<ModelReport>, ExecutorError> {
+    FAMILIES.into_iter().map(|(family, model)| of_family(gpu, seed, family, model)).collect()
+}
+
+fn of_family(gpu: &Gpu, seed: u64, family: &str, model: &str) -> Result<ModelReport, ExecutorError> {
+    let mut draw = Draw::new(crate::seed::derive(seed, family), Class::Normal);
+    let plan = family_plan(model);
+    let start = Parameters::init(&plan, crate::seed::derive(seed, "init"));
+    let batches = batches(&plan, ROWS, BATCHES, &mut draw);
+    let exact = reference_run(&plan, start.map(f64::from), &batches);
+    let twin = reference_run(&plan, start.clone(), &batches);
+    let adapter = adapter_run(gpu, &plan, &start, &batches)?;
+    let again = adapter_run(gpu, &plan, &start, &batches)?;
+    let mut report =
+        ModelReport { family: family.into(), drifts: Vec::new(), deterministic: true, failures: Vec::new() };
+    for (i, steps) in STEPS.into_iter().enumerate() {
+        let wide = adapter[i].0.map(f64::from);
+        let drift = Drift {
+            steps: steps as usize,
+            adapter: drift(&wide, &exact[i].0, &start),
+            twin: drift(&twin[i].0.map(f64::from), &exact[i].0, &start),
+            loss: (adapter[i].1 / exact[i].1 - 1.0).abs(),
+        };
+        let bound = (TIMES_TWIN * drift.twin).max(LEAST_DRIFT);
+        let holds = drift.adapter <= bound;
+        if !holds {
+            let (adapter, twin) = (drift.adapter, drift.twin);
+            let message =
+                format!("{family}: after {steps} steps off by {adapter:.1e}; the reference in f32 by {twin:.1e}");
+            report.failures.push(message);
+        }
+        let loss_holds = drift.loss <= LOSS_BOUND;
+        if !loss_holds {
+            report.failures.push(format!("{family}: the loss of step {steps} is off by {:.1e}", drift.loss));
+        }
+        report.deterministic &= adapter[i].0.map(f32::to_bits) == again[i].0.map(f32::to_bits);
+        report.drifts.push(drift);
+    }
+    Ok(report)
+}
+
+/// Parameters and the step's loss after each of [`STEPS`].
+type Run<T> = Vec<(Parameters<T>, f64)>;
+
+fn reference_run<T: Real>(plan: &Arc<Plan>, start: Parameters<T>, batches: &[Batch]) -> Run<T> {
+    let mut reference = Reference::new(plan.clone(), start);
+    let mut run = Vec::new();
+    for step in 1..=STEPS[STEPS.len() - 1] {
+        reference.take_progress();
+        reference.train_step(&batches[step as usize % batches.len()], &Rule::default(), step);
+        if STEPS.contains(&step) {
+            run.push((reference.parameters().clone(), loss(&reference.take_progress().tasks)));
+        }
+    }
+    run
+}
+
+fn adapter_run(
+    gpu: &Gpu,
+    plan: &Arc<Plan>,
+    start: &Parameters<f32>,
+    batches: &[Batch],
+) -> Result<Run<f32>, ExecutorError> {
+    let mut executor = GpuExecutor::new(gpu, plan.clone(), start, ROWS, gpu.default_variants())?;
+    let mut run = Vec::new();
+    for step in 1..=STEPS[STEPS.len() - 1] {
+        if STEPS.contains(&step) {
+            executor.progress()?;
+        }
+        executor.train_step(&batches[step as usize % batches.len()], &Rule::default(), step)?;
+        if STEPS.contains(&step) {
+            let loss = loss(&executor.progress()?.tasks);
+            run.push((executor.parameters()?, loss));
+        }
+    }
+    Ok(run)
+}
+
+fn loss(tasks: &[TaskSums]) -> f64 {
+    tasks.iter().map(|task| task.loss).sum()
+}
+
+/// The distance of parameters from the exact ones, by the way that these went.
+fn drift(parameters: &Parameters<f64>, exact: &Parameters<f64>, start: &Parameters<f32>) -> f64 {
+    let floats = |p: &Parameters<f64>| p.dense.iter().chain(&p.embedding).copied().collect::<Vec<f64>>();
+    let distance = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+    let (parameters, exact, start) = (floats(parameters), floats(exact), floats(&start.map(f64::from)));
+    distance(&parameters, &exact) / distance(&exact, &start)
+}

@@ -1,0 +1,111 @@
+//! The parts of a step one by one, over values from elsewhere: what conformance holds single kernels against.
+
+use super::optimizer::{State, Update, update};
+use super::real::Real;
+use super::{BLOCK_ROWS, Reference, block_count, block_rows, block_rows_of, embedding, level, loss};
+use crate::data::Batch;
+use crate::optim::Rule;
+use crate::plan::{Parameters, TensorId};
+
+/// Which of a tensor's numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    Values,
+    Grads,
+}
+
+impl<T: Real> Reference<T> {
+    /// Takes over rows of a tensor, `[rows, width]`, as if the parts before had made them.
+    pub fn set_rows(&mut self, of: Of, tensor: TensorId, rows: &[T]) {
+        let t = self.plan.tensor(tensor).clone();
+        self.reserve(&Batch { rows: rows.len() / t.width, ..Batch::default() });
+        for (block, rows) in self.blocks.iter_mut().zip(rows.chunks(BLOCK_ROWS * t.width)) {
+            let arena = match of {
+                Of::Values => &mut block.values,
+                Of::Grads => &mut block.grads,
+            };
+            let to = arena.get_mut(&self.plan, tensor, rows.len() / t.width);
+            to.chunks_mut(t.stride).zip(rows.chunks(t.width)).for_each(|(to, row)| to[..t.width].copy_from_slice(row));
+        }
+    }
+
+    /// Fills the input slot.
+    pub fn embedding_forward(&mut self, batch: &Batch) {
+        self.reserve(batch);
+        for (b, block) in self.blocks[..block_count(batch)].iter_mut().enumerate() {
+            let rows = block_rows(batch, b);
+            let tables = &self.parameters.embedding;
+            embedding::embedding_forward(&self.plan, &self.columns, tables, batch, rows, &mut block.values);
+        }
+    }
+
+    /// A level forward; they are counted through to the towers.
+    pub fn level_forward(&mut self, number: usize, batch: &Batch) {
+        self.reserve(batch);
+        for b in 0..block_count(batch) {
+            let rows = block_rows(batch, b).len();
+            let level = self.plan.blocks().nth(number).expect("a level of the plan");
+            level::level_forward(level, &mut self.blocks[b].rows(&self.plan, &self.parameters, rows));
+        }
+    }
+
+    /// A level backward, from the gradients by its outputs.
+    pub fn level_input_grad(&mut self, number: usize, batch: &Batch) {
+        for b in 0..block_count(batch) {
+            let rows = block_rows(batch, b).len();
+            let level = self.plan.blocks().nth(number).expect("a level of the plan");
+            let rows = &mut self.blocks[b].rows(&self.plan, &self.parameters, rows);
+            level::level_input_grad(level, |_| true, rows);
+        }
+    }
+
+    /// The towers forward, the gradients of the loss by their logits, and the towers backward.
+    pub fn towers(&mut self, batch: &Batch) {
+        let number = self.plan.levels.len();
+        self.level_forward(number, batch);
+        self.loss_grad(batch);
+        self.level_input_grad(number, batch);
+    }
+
+    fn loss_grad(&mut self, batch: &Batch) {
+        loss::inverse_counts(batch, &mut self.inverse_counts);
+        for (b, block) in self.blocks[..block_count(batch)].iter_mut().enumerate() {
+            let (rows, inverse) = (block_rows(batch, b), &self.inverse_counts);
+            loss::loss_and_grad(&self.plan, batch, rows, inverse, &block.values, &mut block.grads, &mut block.sums);
+        }
+    }
+
+    /// The gradients of the dense block, summed over one block of [`BLOCK_ROWS`] rows.
+    pub fn weight_gradient(&self, block: usize, batch: &Batch) -> Vec<T> {
+        let mut grads = vec![T::ZERO; self.plan.dense.len];
+        for strip in &self.strips {
+            let rows = block_rows_of(&self.blocks, batch).skip(block).take(1);
+            strip.gradient(&self.plan, rows, &mut grads[strip.range(&self.plan)]);
+        }
+        grads
+    }
+
+    /// Takes over the optimizer's moments.
+    pub fn set_moments(&mut self, first: Parameters<T>, second: Parameters<T>) {
+        (self.first, self.second) = (first, second);
+    }
+
+    pub fn moments(&self) -> [&Parameters<T>; 2] {
+        [&self.first, &self.second]
+    }
+
+    /// The optimizer over the whole dense block.
+    pub fn update_dense_by(&mut self, grads: &[T], rule: &Rule, step: u64) {
+        let state = State {
+            parameters: &mut self.parameters.dense,
+            first: &mut self.first.dense,
+            second: &mut self.second.dense,
+        };
+        update(&Update::new(&rule.optimizer, step), state, grads);
+    }
+
+    /// The optimizer over the embedding tables, from the gradients by the input slot.
+    pub fn update_tables(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+        self.update_embedding(batch, rule.embedding, &Update::new(&rule.optimizer, step));
+    }
+}
