@@ -11,6 +11,7 @@ pub mod data;
 pub mod device;
 pub mod evaluate;
 pub mod executor;
+mod format;
 pub mod gpu;
 pub mod kernels;
 pub mod metrics;

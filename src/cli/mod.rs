@@ -2,6 +2,7 @@
 
 mod adapters;
 mod compare;
+mod conform;
 mod eval;
 mod predict;
 mod profile;
@@ -37,6 +38,7 @@ enum Command {
     Predict(predict::PredictArgs),
     Compare(compare::CompareArgs),
     Profile(profile::ProfileArgs),
+    Conform(conform::ConformArgs),
     Adapters(adapters::AdaptersArgs),
     Synth(synth::SynthArgs),
 }
@@ -134,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => args.run(),
         Command::Compare(args) => args.run(),
         Command::Profile(args) => args.run(),
+        Command::Conform(args) => args.run(),
         Command::Adapters(args) => args.run(),
         Command::Synth(args) => args.run(),
     };

@@ -1,5 +1,7 @@
 //! What a run of conformance found: per kernel and variant, and per family over many steps.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::case::Case;
@@ -149,11 +151,33 @@ impl KernelReport {
     }
 }
 
+impl ModelReport {
+    pub fn held(&self) -> bool {
+        self.failures.is_empty() && self.deterministic
+    }
+}
+
+impl fmt::Display for AdapterName {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{} ({}, {}, {})", self.name, self.kind, self.backend, self.driver)
+    }
+}
+
 impl Report {
+    /// Adapter, backend and checks, in short.
+    pub fn title(&self) -> String {
+        let Self { adapter, runner, checks, .. } = self;
+        let name = adapter.name.split(" (").next().unwrap_or_default();
+        match runner.as_str() {
+            "wgpu" => format!("{name}, {}, checks {checks}", adapter.backend),
+            runner => format!("{name}, {}, {runner}", adapter.backend),
+        }
+    }
+
     /// Kernels and families that failed and are not known to.
     pub fn failed(&self) -> usize {
         let kernels = self.kernels.iter().filter(|k| !k.held() && k.known.is_none()).count();
-        let models = self.models.iter().filter(|m| !m.failures.is_empty() || !m.deterministic).count();
+        let models = self.models.iter().filter(|m| !m.held()).count();
         // What is known to fail and does not any more is to be taken off the list.
         kernels + models + self.kernels.iter().filter(|k| k.held() && k.known.is_some()).count()
     }

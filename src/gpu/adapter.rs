@@ -51,8 +51,13 @@ fn list(found: &[AdapterSummary]) -> String {
 }
 
 /// All adapters, in the order of their numbers.
+pub fn all() -> Vec<Choice> {
+    enumerate(wgpu::Backends::all())
+}
+
+/// What [`all`] finds, in words.
 pub fn adapters() -> Vec<AdapterSummary> {
-    enumerate(wgpu::Backends::all()).into_iter().map(|choice| choice.summary).collect()
+    all().into_iter().map(|choice| choice.summary).collect()
 }
 
 /// The best adapter that is hardware: discrete before integrated before virtual.

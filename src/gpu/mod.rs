@@ -11,7 +11,7 @@ mod stages;
 mod timing;
 mod tune;
 
-pub use adapter::{AdapterSummary, Choice, SelectError, adapters, best_hardware, find};
+pub use adapter::{AdapterSummary, Choice, SelectError, adapters, all, best_hardware, find};
 pub use context::Checks;
 pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect, validator};

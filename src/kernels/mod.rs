@@ -30,6 +30,15 @@ impl Source {
     pub fn wgsl(&self) -> String {
         self.parts.concat()
     }
+
+    /// The same shader with another text in the place of one, wherever that stands, for tests that plant faults; None
+    /// where it is not there. Its memory is never given back.
+    pub fn with(self, from: &str, to: &str) -> Option<Self> {
+        let wgsl = self.wgsl();
+        let changed = wgsl.replace(from, to);
+        let leak = |text: String| -> &'static [&'static str] { vec![&*text.leak()].leak() };
+        (changed != wgsl).then(|| Self { parts: leak(changed), ..self })
+    }
 }
 
 /// A file of `shaders/lib`.

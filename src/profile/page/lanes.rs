@@ -1,9 +1,9 @@
 //! The timeline: a lane for the device, one for the training thread, one for the thread that forms batches.
 
-use super::format::{escape, seconds, significant};
 use super::labels::row;
 use super::scale::linear_ticks;
 use super::{Size, Text, text};
+use crate::format::{escape, seconds, significant};
 use crate::gpu::Clock;
 use crate::profile::{Lane, Profile, Span};
 

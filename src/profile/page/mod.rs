@@ -3,7 +3,6 @@
 //! Kernels are numbered through the page. Colour and shape say which roof binds a kernel. Each figure is there twice,
 //! for wide and for narrow screens; the style sheet shows one.
 
-mod format;
 mod labels;
 mod lanes;
 mod roofline;
@@ -12,8 +11,8 @@ mod scale;
 use std::io::{Error, Write};
 
 use super::{HostPhase, Lane, OpProfile, Profile, describe};
+use crate::format::{escape, giga, mega, percent, seconds, significant};
 use crate::gpu::Clock;
-use format::{escape, giga, mega, percent, seconds, significant};
 
 const STYLE: &str = include_str!("page.css");
 

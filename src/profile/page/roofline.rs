@@ -1,9 +1,9 @@
 //! The roofline (Williams et al., 2009): each kernel's rate by its intensity, under what the device reached.
 
-use super::format::{escape, giga, percent, seconds, significant};
 use super::labels::{Mark, Placed, Rect, along, place};
 use super::scale::Log;
 use super::{Size, Text, text};
+use crate::format::{escape, giga, percent, seconds, significant};
 use crate::profile::{OpProfile, Profile};
 
 /// A roof as it is drawn, from end to end.

@@ -1,0 +1,240 @@
+//! Faults planted in the shaders that ship: conformance must find each, or it shows nothing.
+
+mod support;
+
+use polygate::conform::{Case, Class, Digest, Target, check, targets};
+use polygate::gpu::{Checks, Gpu, Replayer};
+use polygate::kernels::Source;
+use support::gpu::test_adapters;
+
+/// A text of a shader, and what stands in its place.
+struct Fault {
+    what: &'static str,
+    /// The kernel whose cases are to find it, and a part of the variant's name.
+    kernel: &'static str,
+    variant: &'static str,
+    from: &'static str,
+    to: &'static str,
+}
+
+const fn fault(
+    what: &'static str,
+    (kernel, variant): (&'static str, &'static str),
+    from: &'static str,
+    to: &'static str,
+) -> Fault {
+    Fault { what, kernel, variant, from, to }
+}
+
+const FORWARD: (&str, &str) = ("level forward", "lanes 8x8");
+const FORWARD_GROUP: (&str, &str) = ("level forward", "group 8x8");
+const FORWARD_SHARED: (&str, &str) = ("level forward", "lanes 8x32");
+const BACKWARD: (&str, &str) = ("level input gradient", "lanes 8x8");
+const BACKWARD_GROUP: (&str, &str) = ("level input gradient", "group 8x8");
+const TOWERS: (&str, &str) = ("towers and loss", "lanes 8x8");
+const WEIGHTS: (&str, &str) = ("weight gradients", "8x8");
+const ADAM: (&str, &str) = ("optimizer", "adam");
+const SGD: (&str, &str) = ("optimizer", "sgd");
+const GATHER: (&str, &str) = ("gather", "");
+const EMBEDDING: (&str, &str) = ("embedding forward", "");
+const ROWS: (&str, &str) = ("embedding update", "adam");
+const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
+const LOSS: (&str, &str) = ("loss sums", "");
+const PRODUCT: (&str, &str) = ("plain product", "8x8");
+
+const FAULTS: [Fault; 46] = [
+    // Linear layers.
+    fault(
+        "a wrong stride",
+        FORWARD,
+        "op.input + row * op.input_stride, op.input_stride,",
+        "op.input + row * op.output_stride, op.input_stride,",
+    ),
+    fault("a forgotten bias", FORWARD, "rows[r][i] + bias", "rows[r][i]"),
+    fault("a transposed block", FORWARD, "transpose(four_of(weight + min(first, ", "(four_of(weight + min(first, "),
+    fault("blocks swapped", FORWARD, "column + 2u * p + 1u, tile[p].right", "column + 2u * p + 1u, tile[p].left"),
+    fault("one product too few", FORWARD, "for (var k = 0u; k < k4; k++)", "for (var k = 1u; k < k4; k++)"),
+    fault(
+        "the last, partial tile left out",
+        FORWARD,
+        "(op.output_stride + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS",
+        "op.output_stride / COLUMN_BLOCKS",
+    ),
+    fault(
+        "off by one at the tile's edge",
+        FORWARD,
+        "if column >= op.output_stride {",
+        "if column > op.output_stride {",
+    ),
+    fault(
+        "results rounded to f16",
+        FORWARD,
+        "let z = rows[r][i] + bias;",
+        "let f = rows[r][i] + bias; let z = vec4f(unpack2x16float(pack2x16float(f.xy)), unpack2x16float(pack2x16float(f.zw)));",
+    ),
+    fault(
+        "padding that is not zero",
+        FORWARD,
+        "4u * column + vec4u(0u, 1u, 2u, 3u) >= vec4u(width)",
+        "4u * column + vec4u(0u, 1u, 2u, 3u) > vec4u(width)",
+    ),
+    fault("a barrier dropped between layers", FORWARD_GROUP, "storageBarrier();", ""),
+    fault(
+        "rows of the wrong lane",
+        FORWARD_SHARED,
+        "let lane = subgroupExclusiveAdd(1u) % 8u;",
+        "let lane = subgroupExclusiveAdd(1u) % 4u;",
+    ),
+    fault("a product's tile clamped too early", PRODUCT, "0u, 4u * width, column)", "0u, width, column)"),
+    // Activations.
+    fault(
+        "tanh cut off too early",
+        FORWARD,
+        "tanh(clamp(z, vec4f(-20.0), vec4f(20.0)))",
+        "tanh(clamp(z, vec4f(-2.0), vec4f(2.0)))",
+    ),
+    fault(
+        "sigmoid of the wrong sign",
+        FORWARD,
+        "select(vec4f(1.0), e, z < vec4f(0.0)) / (1.0 + e)",
+        "select(vec4f(1.0), e, z > vec4f(0.0)) / (1.0 + e)",
+    ),
+    fault(
+        "relu's derivative at zero",
+        BACKWARD,
+        "values[op.input + at] > vec4f(0.0)",
+        "values[op.input + at] >= vec4f(0.0)",
+    ),
+    fault(
+        "gelu's derivative without its density",
+        BACKWARD,
+        "normal_cdf(z) + z * 0.3989422804 * exp(-0.5 * z * z)",
+        "normal_cdf(z)",
+    ),
+    // Gates.
+    fault("softmax without its maximum", FORWARD, "exp(values[scores + c] - largest)", "exp(values[scores + c])"),
+    fault(
+        "softmax that counts its padding",
+        FORWARD,
+        "let w = zero_padding(exp(values[scores + c] - largest), c, op.output_width);",
+        "let w = exp(values[scores + c] - largest);",
+    ),
+    fault("softmax that does not divide", FORWARD, "values[weights + c] /= sum;", "values[weights + c] /= 1.0;"),
+    fault("a gate that sees one expert too many", FORWARD, "e < op.list_count", "e <= op.list_count"),
+    fault(
+        "a concatenation off by one",
+        FORWARD,
+        "lists[op.list + c / width]",
+        "lists[op.list + min(c + 1u, op.output_width - 1u) / width]",
+    ),
+    fault("softmax's gradient without its mean", BACKWARD, "(grads[scores + c] - mean)", "(grads[scores + c])"),
+    fault(
+        "an expert's last gate forgotten",
+        BACKWARD,
+        "s < op.list_count; s++) {\n        let entry",
+        "s + 1u < op.list_count; s++) {\n        let entry",
+    ),
+    fault(
+        "one reader's gradient left out",
+        BACKWARD,
+        "s < op.list_count; s++) {\n        let at = op.list",
+        "s + 1u < op.list_count; s++) {\n        let at = op.list",
+    ),
+    fault("a barrier dropped going back", BACKWARD_GROUP, "storageBarrier();", ""),
+    // Losses.
+    fault(
+        "a mask that is not looked at",
+        TOWERS,
+        "row < step.rows && batch[step.masks + row * step.tasks + op.weight] != 0u",
+        "row < step.rows",
+    ),
+    fault(
+        "another task's label",
+        TOWERS,
+        "batch[step.labels + row * step.tasks + op.weight]",
+        "batch[step.labels + row * step.tasks]",
+    ),
+    fault("a gradient without the task's weight", TOWERS, "d = scale * loss_derivative", "d = loss_derivative"),
+    fault("a barrier dropped in a tree of sums", LOSS, "workgroupBarrier();", ""),
+    fault("labels in the wrong histogram", LOSS, "y > 0.5", "y >= 0.0"),
+    fault("a sum that starts anew", LOSS, "sums[t] += lane_sums[0];", "sums[t] = lane_sums[0];"),
+    // Gradients of weights.
+    fault("the last row of a slot left out", WEIGHTS, "row < end; row++", "row + 1u < end; row++"),
+    fault(
+        "half of split-K dropped",
+        WEIGHTS,
+        "let end = min(step.rows, (id.y + 1u) * step.slot_rows);",
+        "let end = min(step.rows, id.y * step.slot_rows + step.slot_rows / 2u);",
+    ),
+    fault("one row of a weight too many", WEIGHTS, "if 4u * r + i < layer.width &&", "if 4u * r + i <= layer.width &&"),
+    fault("no gradient of the bias", WEIGHTS, "if k == 0u && layer.bias != NONE", "if k == 1u && layer.bias != NONE"),
+    // Optimizers.
+    fault("the last slot left out", SGD, "s < step.slots", "s + 1u < step.slots"),
+    fault("a second moment without its square", ADAM, "betas.w * g * g", "betas.w * g"),
+    fault("eps inside the correction", ADAM, "(sqrt(second) * root + eps)", "((sqrt(second) + eps) * root)"),
+    fault("the last parameters not moved", ADAM, "i >= step.dense_length", "i + 1u >= step.dense_length"),
+    fault("updates after a broken loss", SGD, "found = found || broken[t] != 0u;", "found = false;"),
+    // Embeddings.
+    fault(
+        "a sum in place of a mean",
+        EMBEDDING,
+        "if f.mean == 1u && end - start > 1u",
+        "if f.mean == 2u && end - start > 1u",
+    ),
+    fault(
+        "a table's row of the wrong length",
+        EMBEDDING,
+        "batch[step.ids + i] * stride",
+        "batch[step.ids + i] * f.dim",
+    ),
+    fault(
+        "a gradient of the wrong row",
+        ROWS,
+        "slot[bag % step.rows * step.slot_stride",
+        "slot[bag / step.rows * step.slot_stride",
+    ),
+    fault("a row that is not marked", ROWS, "touched[i] = step.step;", ""),
+    fault("rows of the batch moved twice", OTHERS, "touched[i] == step.step || ", ""),
+    fault("ids of the next row", GATHER, "dataset[source.starts + row]", "dataset[source.starts + row + 1u]"),
+];
+
+impl Fault {
+    fn target(&self, gpu: &Gpu) -> Target {
+        let all = targets(gpu.abilities());
+        let found = all.into_iter().find(|t| t.kernel() == self.kernel && t.variant().contains(self.variant));
+        found.unwrap_or_else(|| panic!("{}: no kernel {} {}", self.what, self.kernel, self.variant))
+    }
+
+    fn plant(&self, source: Source) -> Source {
+        source.with(self.from, self.to).unwrap_or_else(|| panic!("{}: the shader lacks {:?}", self.what, self.from))
+    }
+
+    /// The case that finds it first.
+    fn found_by(&self, gpu: &Gpu, replayer: &mut Replayer) -> Option<String> {
+        let target = self.target(gpu);
+        let cases = (0..8).flat_map(|number| target.classes().iter().map(move |&class: &Class| (class, number)));
+        let planted = |mut case: Case| {
+            case.dispatches.iter_mut().for_each(|d| d.kernel.source = self.plant(d.kernel.source));
+            case
+        };
+        let mut cases = cases.map(|(class, number)| planted(target.case(11, class, number)));
+        cases.find_map(|case| {
+            let (verdict, deterministic) = check(replayer, &case, Digest::default()).unwrap();
+            (!verdict.failures.is_empty() || !deterministic).then(|| case.id())
+        })
+    }
+}
+
+#[test]
+fn every_planted_fault_is_found() {
+    let mut missed = Vec::new();
+    // With the checks on a stray write goes nowhere: as training runs them.
+    let devices: Vec<Gpu> = test_adapters().iter().map(|choice| Gpu::open(choice, Checks::Off).unwrap()).collect();
+    for fault in &FAULTS {
+        let found = devices.iter().find_map(|gpu| fault.found_by(gpu, &mut Replayer::new(gpu)));
+        println!("{}: {}", fault.what, found.as_deref().unwrap_or("NOT FOUND"));
+        missed.extend(found.is_none().then_some(fault.what));
+    }
+    println!("{} of {} planted faults found", FAULTS.len() - missed.len(), FAULTS.len());
+    assert!(missed.is_empty(), "not found: {missed:#?}");
+}
