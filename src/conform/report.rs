@@ -99,7 +99,7 @@ pub struct ModelReport {
 pub struct Drift {
     pub steps: usize,
     pub adapter: f64,
-    /// Of the reference in f32.
+    /// Of the reference in f32: the largest over several runs that begin a last bit apart.
     pub twin: f64,
     /// Relative error of the loss of the last step.
     pub loss: f64,
