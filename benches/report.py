@@ -59,7 +59,7 @@ def about(name, command):
     if not path.exists():
         return f"`{command}`\n"
     m = json.loads(path.read_text())
-    used = {"growth": ["rustc", "polygate"], "csv": ["rustc", "polygate", "pandas"]}
+    used = {"growth": ["rustc", "polygate"], "fusion": ["rustc", "polygate"], "csv": ["rustc", "polygate", "pandas"]}
     versions = ", ".join(f"{key} {m[key].removeprefix(key + ' ')}" for key in used.get(name, ["rustc", "polygate", "torch", "burn"]))
     text = f"`{command}`, {m['date']}. {m['cpu']}; {m['memory']}; {m['system']}. {versions}.\n"
     if m["load"] > IDLE * m["cores"]:
@@ -123,6 +123,29 @@ def growth():
                       table(header, lines) + "\n"])
 
 
+def fusion():
+    rows = read("fusion.csv")
+    if not rows:
+        return ""
+    lines, totals = [], {}
+    for device, kernel in dict.fromkeys((r["device"], r["kernel"]) for r in rows):
+        mine = [r for r in rows if (r["device"], r["kernel"]) == (device, kernel)]
+
+        def best(is_fused):
+            return min((float(r["ms"]), r["variant"]) for r in mine if is_fused != r["variant"].startswith("phases"))
+
+        fused, unfused = best(True), best(False)
+        lines.append([device, kernel, fused[1], f"{fused[0]:.1f}", unfused[1], f"{unfused[0]:.1f}", f"{unfused[0] / fused[0]:.2f}"])
+        total = totals.setdefault(device, [0, 0])
+        totals[device] = [total[0] + fused[0], total[1] + unfused[0]]
+    for device, (fused, unfused) in totals.items():
+        lines.append([device, "all three", "", f"{fused:.1f}", "", f"{unfused:.1f}", f"{unfused / fused:.2f}"])
+    text = "The kernels of `configs/kuairand_mmoe.toml`'s level and towers, the fastest fused variant beside the fastest unfused\n" \
+           "one (`phases`: a dispatch per layer of all MLPs, for softmax, for mixing). The least of a few runs, waited for.\n"
+    header = ["device", "kernel", "fused", "ms", "unfused", "ms", "unfused / fused"]
+    return "\n".join(["\n## Fused against unfused\n", about("fusion", "bash benches/fusion.sh"), text, table(header, lines) + "\n"])
+
+
 def data():
     rows = read("csv.csv")
     if not rows:
@@ -156,14 +179,14 @@ def note_machine(name):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--add-csv", metavar="LOG")
-    p.add_argument("--note", choices=["growth", "csv"], help="only note the machine")
+    p.add_argument("--note", choices=["growth", "fusion", "csv"], help="only note the machine")
     a = p.parse_args()
     if a.note:
         note_machine(a.note)
         return
     if a.add_csv:
         add_csv(a.add_csv)
-    (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + data())
+    (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + fusion() + data())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -18,7 +18,7 @@ use crate::gpu::{self, Checks, Gpu};
 #[command(args_conflicts_with_subcommands = true)]
 pub struct ConformArgs {
     #[command(subcommand)]
-    diff: Option<ConformCommand>,
+    command: Option<ConformCommand>,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -31,6 +31,15 @@ enum ConformCommand {
         a: PathBuf,
         /// Another one, of the same seed and cases
         b: PathBuf,
+    },
+    /// One page of several reports, side by side
+    Page {
+        /// Reports that --json wrote
+        #[arg(required = true)]
+        reports: Vec<PathBuf>,
+        /// The page
+        #[arg(long, value_name = "FILE.html")]
+        out: PathBuf,
     },
 }
 
@@ -80,8 +89,9 @@ const COULD_NOT_RUN: u8 = 2;
 
 impl ConformArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let done = match self.diff {
+        let done = match self.command {
             Some(ConformCommand::Diff { a, b }) => diff(&a, &b),
+            Some(ConformCommand::Page { reports, out }) => page(&reports, &out),
             None => self.run.run(),
         };
         Ok(done.unwrap_or_else(|error| {
@@ -200,7 +210,16 @@ fn print(report: &Report) {
     );
 }
 
-fn diff(a: &PathBuf, b: &PathBuf) -> anyhow::Result<ExitCode> {
+fn page(files: &[PathBuf], out: &Path) -> anyhow::Result<ExitCode> {
+    let mut all = Reports { version: SCHEMA_VERSION, reports: Vec::new() };
+    for file in files {
+        all.reports.extend(conform::read(file)?.reports);
+    }
+    write_atomically(out, |w| conform::page::write(w, &all))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn diff(a: &Path, b: &Path) -> anyhow::Result<ExitCode> {
     let [a, b] = [conform::read(a)?, conform::read(b)?];
     let differences = conform::diff(&a, &b)?;
     let mut rows = table::new(["kernel", "variant", "a", "b", "bits"].map(Into::into).to_vec());

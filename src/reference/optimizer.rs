@@ -2,6 +2,7 @@
 
 use super::real::Real;
 use super::split::Split;
+use super::vector::prefetch;
 use crate::optim::Optimizer;
 
 /// Parameters beside the optimizer's state: Adam's two moments, or the momentum alone.
@@ -24,6 +25,13 @@ impl<T: Real> Split for State<'_, T> {
 }
 
 impl<T> State<'_, T> {
+    /// Asks for a part of the run to be brought near.
+    pub fn prefetch(&self, range: std::ops::Range<usize>) {
+        prefetch(&self.parameters[range.clone()]);
+        prefetch(&self.first[range.clone()]);
+        prefetch(&self.second[range]);
+    }
+
     /// A part of the run.
     pub fn part(&mut self, range: std::ops::Range<usize>) -> State<'_, T> {
         State {

@@ -16,6 +16,9 @@ const RUN_ROWS: usize = 64;
 /// Floats of untouched rows that are one piece of work.
 const RUN_FLOATS: usize = 8192;
 
+/// How many rows before its turn a row is asked for.
+const AHEAD: usize = 6;
+
 /// Columns of a row whose gradient is summed at a time.
 const COLUMNS: usize = 64;
 
@@ -49,7 +52,11 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         let segments = 0..self.batch.segments.rows.len();
         for_each_run(segments, RUN_ROWS, 0, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
-            for segment in run {
+            for segment in run.clone() {
+                if segment + AHEAD < run.end {
+                    let soon = self.range(segment + AHEAD);
+                    state.prefetch(soon.start - from..soon.end - from);
+                }
                 let row = self.range(segment);
                 let row = row.start - from..row.end - from;
                 if rows == EmbeddingUpdate::All {

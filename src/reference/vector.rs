@@ -28,6 +28,21 @@ macro_rules! vectorized {
         }
     )*};
 }
+/// Asks the CPU to bring a run of numbers near, so that they are there when they are read: rows of large tables lie where
+/// no CPU expects them.
+#[inline(always)]
+pub fn prefetch<T>(run: &[T]) {
+    const LINE: usize = 64;
+    #[cfg(target_arch = "x86_64")]
+    for line in run.chunks((LINE / size_of::<T>()).max(1)) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch reads nothing, and the address is of the run.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (run, LINE);
+}
+
 /// Partial sums of [`dot`].
 const LANES: usize = 8;
 

@@ -6,6 +6,7 @@
 mod bad_config;
 mod bad_data;
 mod bad_files;
+mod conform;
 mod determinism;
 mod harness;
 mod interrupt;
