@@ -1,8 +1,8 @@
 // A level: experts, gates, their softmax and mixing, forward and backward, as a list of ops. The towers are a level
 // without gates, and the loss between their forward and their backward is an op too. Ops are made by kernels/level.rs.
 //
-// Rows are independent of each other, so a list of ops can be dealt out in three ways, one entry point each. All three
-// give the same bits: each element is made by one invocation, in the same order of operations.
+// Rows are independent of each other, so a list of ops can be dealt out in three ways, one entry point each (level_group
+// has a file of its own, since subgroups may not share there). All three give the same bits: each element is made by one invocation, in the same order of operations.
 //
 // All addresses are in vec4s. Rows of tensors and of weights are padded with zeros to whole vec4s, and stay so.
 //
@@ -10,7 +10,6 @@
 // lib/products_*.wgsl fills it.
 
 override lanes: u32 = 64u;      // invocations of a workgroup
-override group_rows: u32 = 32u; // rows that a workgroup of level_group owns
 // Whether there are ops of either direction. Some drivers run all branches with masks: what is not needed is left out.
 override has_forward: bool = true;
 override has_backward: bool = true;
@@ -57,23 +56,6 @@ const LINEAR_GRAD = 8u;  // output = activation' * sum over the list's layers of
 @group(0) @binding(5) var<storage, read> ops: array<Op>;
 @group(0) @binding(6) var<storage, read> lists: array<u32>;
 
-/// A workgroup owns `group_rows` rows and deals the items of each op out to its invocations, with a barrier wherever
-/// an op reads what another wrote.
-@compute @workgroup_size(lanes)
-fn level_group(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let row = group.x * group_rows;
-    var first = 0u; // the invocation that takes the op's first item, so that ops side by side keep all of them busy
-    for (var i = 0u; i < arrayLength(&ops); i++) {
-        let op = ops[i];
-        if op.barrier == 1u {
-            storageBarrier();
-            first = 0u;
-        }
-        run(op, row, group_rows, (lane + lanes - first) % lanes, lanes);
-        first = (first + items(op, group_rows)) % lanes;
-    }
-}
-
 /// An invocation owns the rows of a tile and does all ops on them: it reads nothing that another one writes.
 @compute @workgroup_size(lanes)
 fn level_lanes(@builtin(global_invocation_id) id: vec3u) {
@@ -85,8 +67,8 @@ fn level_lanes(@builtin(global_invocation_id) id: vec3u) {
 
 /// The ops of one phase, none of which reads what another writes: tiles of rows along x, items along y.
 @compute @workgroup_size(lanes)
-fn level_phase(@builtin(global_invocation_id) id: vec3u) {
-    var item = id.y;
+fn level_phase(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+    var item = group.y; // the same for the whole workgroup
     for (var i = 0u; i < arrayLength(&ops); i++) {
         let op = ops[i];
         let count = items(op, TILE_ROWS);

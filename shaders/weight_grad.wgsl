@@ -38,7 +38,7 @@ fn weight_grad(
     @builtin(workgroup_id) group: vec3u,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let number = select(id.x, group.x, SHARES);
+    let number = tile_of(id, group);
     let layer = layers[layer_of(number)];
     let n = (number - layer.first_tile) / layer.across * ROW_BLOCKS; // vec4 of gradient columns
     var k = (number - layer.first_tile) % layer.across * COLUMN_BLOCKS; // vec4 of input columns
@@ -51,8 +51,8 @@ fn weight_grad(
 
     var tile: Tile;
     var bias: Bias;
-    let end = min(step.rows, (id.y + 1u) * step.slot_rows);
-    for (var row = id.y * step.slot_rows; row < end; row++) {
+    let end = min(step.rows, (group.y + 1u) * step.slot_rows);
+    for (var row = group.y * step.slot_rows; row < end; row++) {
         let x = layer.input + row * layer.input_stride;
         var inputs: Inputs;
         for (var c = 0u; c < COLUMN_BLOCKS; c++) {
@@ -62,7 +62,7 @@ fn weight_grad(
         add_outer_products(&tile, &bias, d, n, layer.gradient_stride, inputs);
     }
 
-    let slot = id.y * step.dense_length;
+    let slot = group.y * step.dense_length;
     for (var g = 0u; g < GROUPS; g++) {
         for (var b = 0u; b < BLOCKS_OF_GROUP; b++) {
             let r = n + BLOCKS_OF_GROUP * g + b;

@@ -163,8 +163,8 @@ const FAULTS: [Fault; 46] = [
     fault(
         "half of split-K dropped",
         WEIGHTS,
-        "let end = min(step.rows, (id.y + 1u) * step.slot_rows);",
-        "let end = min(step.rows, id.y * step.slot_rows + step.slot_rows / 2u);",
+        "let end = min(step.rows, (group.y + 1u) * step.slot_rows);",
+        "let end = min(step.rows, group.y * step.slot_rows + step.slot_rows / 2u);",
     ),
     fault("one row of a weight too many", WEIGHTS, "if 4u * r + i < layer.width &&", "if 4u * r + i <= layer.width &&"),
     fault("no gradient of the bias", WEIGHTS, "if k == 0u && layer.bias != NONE", "if k == 1u && layer.bias != NONE"),

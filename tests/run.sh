@@ -58,7 +58,7 @@ apt_install() {
 }
 
 set_up_apt() {
-    local packages=(libvulkan1 mesa-vulkan-drivers) distribution
+    local packages=(libvulkan1 mesa-vulkan-drivers libegl1 libgl1-mesa-dri spirv-tools glslang-tools) distribution
     distribution=" $(os_release ID) $(os_release ID_LIKE) "
     if ! swiftshader >/dev/null; then
         case $distribution in
@@ -97,6 +97,18 @@ export_drivers() {
     fi
 }
 
+# Dawn, in an npm package; its tests fail without it.
+set_up_dawn() {
+    if ! command -v npm >/dev/null && command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then
+        apt_install nodejs npm
+    fi
+    command -v npm >/dev/null || die "no npm: install Node.js 20 or newer with npm, for the tests on Dawn"
+    if [ ! -d "$root/tests/tint/node_modules/webgpu" ]; then
+        say "installing Dawn (npm package webgpu)"
+        npm install --prefix "$root/tests/tint" --no-audit --no-fund --loglevel=error
+    fi
+}
+
 # The folder of real data: POLYGATE_DATA, else shared/data beside the repository.
 export_data() {
     local data=${POLYGATE_DATA:-$root/../shared/data}
@@ -122,6 +134,7 @@ if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]; then
     set_up_drivers
     export_drivers
 fi
+set_up_dawn
 export_data
 if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
     # Mesa complains without one.

@@ -4,6 +4,11 @@
 const SHARES = false;
 const BLOCKS_OF_GROUP = 1u;
 
+/// The number of an invocation's tile.
+fn tile_of(id: vec3u, group: vec3u) -> u32 {
+    return id.x;
+}
+
 /// tile += d^T x for one row of the batch, whose gradients lie in grads from `row` on; n is the tile's first vec4 of them.
 fn add_outer_products(
     tile: ptr<function, Tile>, bias: ptr<function, Bias>, row: u32, n: u32, stride: u32, inputs: Inputs,

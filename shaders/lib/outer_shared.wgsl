@@ -5,6 +5,11 @@
 const SHARES = true;
 const BLOCKS_OF_GROUP = 8u;
 
+/// The number of a workgroup's tile, which its invocations lie side by side in.
+fn tile_of(id: vec3u, group: vec3u) -> u32 {
+    return group.x;
+}
+
 /// The same products in the same order as in outer_own.wgsl: tile += d^T x for one row of the batch.
 fn add_outer_products(
     tile: ptr<function, Tile>, bias: ptr<function, Bias>, row: u32, n: u32, stride: u32, inputs: Inputs,

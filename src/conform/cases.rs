@@ -304,7 +304,7 @@ impl Builder {
             let own = [Buffer::read("ops", &program.ops), Buffer::read("lists", &program.lists)];
             let own = own.map(|buffer| self.push(buffer)).to_vec();
             let workgroups = level::workgroups(self.scene.batch.rows, items, variant);
-            let overrides = variant.overrides(direction).to_vec();
+            let overrides = variant.overrides(direction);
             self.case.dispatches.push(Dispatch { kernel: variant.kernel(), overrides, workgroups, own });
         }
     }

@@ -117,7 +117,9 @@ pub fn export(folder: &Path, options: &Options) -> anyhow::Result<usize> {
 
 fn dispatch(case: &Case, dispatch: &Dispatch, shaders: &mut BTreeMap<String, String>) -> DispatchEntry {
     let source = dispatch.kernel.source;
-    let wgsl = source.wgsl();
+    // The standard asks for it; naga knows the built-in functions without, and refuses the directive.
+    let enable = if source.subgroups { "enable subgroups; " } else { "" };
+    let wgsl = format!("{enable}{}", source.wgsl());
     let file = format!("shaders/{}_{:016x}.wgsl", source.name, crate::seed::derive(0, &wgsl));
     shaders.insert(file.clone(), wgsl);
     let bindings = reflect(&source, dispatch.kernel.entry).bindings;

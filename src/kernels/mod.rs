@@ -73,10 +73,14 @@ const ROOF: Source = source!("roof",);
 
 /// A level's shader with its tiles, which fill themselves with `products`.
 macro_rules! level_source {
-    ($products:literal, $tile:literal) => {
-        source!("level", STEP, ACTIVATION, LOSS_LIBRARY, library!("tile"), library!($products), library!($tile))
+    ($products:literal, $tile:literal $(, $more:expr)?) => {
+        source!(
+            "level", STEP, ACTIVATION, LOSS_LIBRARY, library!("tile"), library!($products), library!($tile) $(, $more)?
+        )
     };
 }
+
+const LEVEL_GROUP: &str = include_str!("../../shaders/level_group.wgsl");
 
 /// The plain product in the same tiles.
 macro_rules! product_source {
@@ -85,8 +89,8 @@ macro_rules! product_source {
     };
 }
 
-const LEVEL_8X8: Source = level_source!("products_own", "tile_8x8");
-const LEVEL_16X16: Source = level_source!("products_own", "tile_16x16");
+const LEVEL_8X8: Source = level_source!("products_own", "tile_8x8", LEVEL_GROUP);
+const LEVEL_16X16: Source = level_source!("products_own", "tile_16x16", LEVEL_GROUP);
 const LEVEL_8X32: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x32") };
 const LEVEL_8X64: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x64") };
 

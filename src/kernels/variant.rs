@@ -150,13 +150,14 @@ impl LevelVariant {
     }
 
     /// Values of the shader's override constants.
-    pub fn overrides(self, direction: Direction) -> [(&'static str, f64); 4] {
-        [
+    pub fn overrides(self, direction: Direction) -> Vec<(&'static str, f64)> {
+        let group_rows = (self.form == Form::Group).then_some(("group_rows", f64::from(GROUP_ROWS)));
+        let own = [
             ("lanes", f64::from(self.lanes)),
-            ("group_rows", f64::from(GROUP_ROWS)),
             ("has_forward", f64::from(u8::from(direction != Direction::Backward))),
             ("has_backward", f64::from(u8::from(direction != Direction::Forward))),
-        ]
+        ];
+        own.into_iter().chain(group_rows).collect()
     }
 
     /// Rows that a workgroup goes over; arenas hold a multiple of it.

@@ -58,7 +58,8 @@ fn no_adapter_is_a_failure_unless_that_is_allowed() {
         for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
             command.env(name, "/nowhere.json");
         }
-        Done::of(command.env("WGPU_BACKEND", "vulkan"))
+        command.env("WGPU_BACKEND", "vulkan");
+        Done::of(command)
     };
     let done = run(&[]);
     if done.stderr.contains("no adapter") {
