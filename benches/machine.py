@@ -6,6 +6,7 @@ import os
 import pathlib
 import re
 import subprocess
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -26,6 +27,21 @@ def first(path, pattern):
     return found.group(1).strip() if found else "?"
 
 
+def busy(seconds=3):
+    """The share of the cores that is at work, before anything here is."""
+    def times():
+        numbers = list(map(int, pathlib.Path("/proc/stat").read_text().splitlines()[0].split()[1:]))
+        return sum(numbers), numbers[3] + numbers[4]
+
+    try:
+        all_before, idle_before = times()
+        time.sleep(seconds)
+        all_after, idle_after = times()
+    except (OSError, ValueError):
+        return None
+    return round(1 - (idle_after - idle_before) / max(1, all_after - all_before), 3)
+
+
 def machine(python):
     flags = set(first("/proc/cpuinfo", r"^flags\s*:(.*)$").split())
     simd = [f for f in ("avx", "avx2", "fma", "avx512f") if f in flags]
@@ -40,7 +56,7 @@ def machine(python):
         "cores": os.cpu_count(),
         "memory": f"{int(memory) / 2**20:.0f} GiB" if memory.isdigit() else "?",
         "system": output("uname", "-sr"),
-        "load": round(os.getloadavg()[0], 2),
+        "busy": busy(),
         "rustc": output("rustc", "--version"),
         "polygate": output("git", "rev-parse", "--short=12", "HEAD") + (" with changes" if changed else ""),
         "torch": torch,

@@ -19,8 +19,8 @@ sys.path.insert(0, str(HERE))
 from machine import machine  # noqa: E402
 
 RESULTS = HERE / "results"
-# The load of a core that is still called idle: what a build just before leaves in the average of a minute.
-IDLE = 0.5
+# The share of the cores' time that others may take of a machine that is called idle.
+IDLE = 0.1
 
 HEAD = """# Speed
 
@@ -62,8 +62,9 @@ def about(name, command):
     used = {"growth": ["rustc", "polygate"], "fusion": ["rustc", "polygate"], "csv": ["rustc", "polygate", "pandas"]}
     versions = ", ".join(f"{key} {m[key].removeprefix(key + ' ')}" for key in used.get(name, ["rustc", "polygate", "torch", "burn"]))
     text = f"`{command}`, {m['date']}. {m['cpu']}; {m['memory']}; {m['system']}. {versions}.\n"
-    if m["load"] > IDLE * m["cores"]:
-        text += f"\n**The machine was not idle** (load {m['load']} at the start): these figures only show that the script runs.\n"
+    if m["busy"] is None or m["busy"] > IDLE:
+        text += f"\n**The machine was not idle** ({m['busy']} of its cores' time at the start): these figures only show that the " \
+                "script runs.\n"
     return text
 
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Sets up what the tests need, then runs them all; arguments go to `cargo test`.
 #
-# GPU tests run on every Vulkan adapter of the machine. Two come in software: Mesa's llvmpipe, and SwiftShader, which
-# Chromium ships. On Debian and Ubuntu both are installed with apt; elsewhere this says what is missing.
+# GPU tests run on every Vulkan adapter of the machine, conformance on OpenGL's too. Two drivers come in software: Mesa's
+# llvmpipe, and SwiftShader, which Chromium ships. Tests that translate shaders take spirv-val and glslangValidator. On
+# Debian and Ubuntu all are installed with apt; elsewhere this says what is missing. Tests on Dawn take Node.js; its npm
+# package is installed under tests/tint.
 set -euo pipefail
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }

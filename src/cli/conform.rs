@@ -46,7 +46,7 @@ enum ConformCommand {
 #[derive(Args)]
 struct RunArgs {
     /// The index or a part of the name of an adapter, as `polygate adapters` lists them
-    #[arg(long, value_name = "DEVICE", required_unless_present_any = ["all", "export"], conflicts_with = "all")]
+    #[arg(long, value_name = "DEVICE", conflicts_with = "all")]
     device: Option<String>,
     /// Every adapter
     #[arg(long)]
@@ -114,7 +114,13 @@ impl RunArgs {
         }
         let choices = match &self.device {
             Some(name) => vec![gpu::find(name)?],
-            None => gpu::all(),
+            None => {
+                anyhow::ensure!(
+                    self.all,
+                    "name an adapter with --device, or take --all; `polygate adapters` lists them"
+                );
+                gpu::all()
+            }
         };
         if choices.is_empty() {
             eprintln!("no adapter: install a Vulkan driver, or Mesa's llvmpipe (mesa-vulkan-drivers)");

@@ -87,8 +87,8 @@ pub struct Gradients<T> {
 impl<T: Real> Reference<T> {
     pub fn new(plan: Arc<Plan>, parameters: Parameters<T>) -> Self {
         Self {
-            first: Parameters::zeros(&plan),
-            second: Parameters::zeros(&plan),
+            first: optimizer::no_moments(&plan),
+            second: optimizer::no_moments(&plan),
             dense_grads: vec![T::ZERO; plan.dense.len],
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),

@@ -1,9 +1,12 @@
 //! Optimizers over a run of floats.
 
+use rayon::prelude::*;
+
 use super::real::Real;
 use super::split::Split;
 use super::vector::prefetch;
 use crate::optim::Optimizer;
+use crate::plan::{Parameters, Plan};
 
 /// Parameters beside the optimizer's state: Adam's two moments, or the momentum alone.
 pub struct State<'a, T> {
@@ -40,6 +43,16 @@ impl<T> State<'_, T> {
             second: &mut self.second[range],
         }
     }
+}
+
+/// Moments before the first step. Their memory is there: the system gives a page of zeros only when it is first written,
+/// and else that would come row by row, in the steps.
+pub fn no_moments<T: Real>(plan: &Plan) -> Parameters<T> {
+    // Numbers of a page, of eight bytes at the most.
+    const PAGE: usize = 4096 / 8;
+    let mut moments = Parameters::zeros(plan);
+    moments.embedding.par_chunks_mut(PAGE).for_each(|page| page[0] = std::hint::black_box(T::ZERO));
+    moments
 }
 
 /// An optimizer at one step, with its constants.
