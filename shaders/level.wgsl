@@ -2,7 +2,8 @@
 // without gates, and the loss between their forward and their backward is an op too. Ops are made by kernels/level.rs.
 //
 // Rows are independent of each other, so a list of ops can be dealt out in three ways, one entry point each (level_group
-// has a file of its own, since subgroups may not share there). All three give the same bits: each element is made by one invocation, in the same order of operations.
+// lies in lib/level_group.wgsl, since subgroups may not share there). All three give the same bits: each element is made by
+// one invocation, in the same order of operations.
 //
 // All addresses are in vec4s. Rows of tensors and of weights are padded with zeros to whole vec4s, and stay so.
 //

@@ -80,7 +80,7 @@ macro_rules! level_source {
     };
 }
 
-const LEVEL_GROUP: &str = include_str!("../../shaders/level_group.wgsl");
+const LEVEL_GROUP: &str = library!("level_group");
 
 /// The plain product in the same tiles.
 macro_rules! product_source {
