@@ -62,7 +62,9 @@ def about(name, command):
     used = {"growth": ["rustc", "polygate"], "fusion": ["rustc", "polygate"], "csv": ["rustc", "polygate", "pandas"]}
     versions = ", ".join(f"{key} {m[key].removeprefix(key + ' ')}" for key in used.get(name, ["rustc", "polygate", "torch", "burn"]))
     text = f"`{command}`, {m['date']}. {m['cpu']}; {m['memory']}; {m['system']}. {versions}.\n"
-    if m["busy"] is None or m["busy"] > IDLE:
+    if m.get("busy") is None:
+        text += f"\nHow busy the machine was with other things is not known; its load average at the start was {m.get('load')}.\n"
+    elif m["busy"] > IDLE:
         text += f"\n**The machine was not idle** ({m['busy']} of its cores' time at the start): these figures only show that the " \
                 "script runs.\n"
     return text

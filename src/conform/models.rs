@@ -21,8 +21,8 @@ const BATCHES: usize = 5;
 
 /// Runs of the reference in f32, all but the first from parameters with a last bit more or less. A unit of relu near zero,
 /// or a gradient near Adam's eps, throws one run off and not the other; the largest drift of all says how far rounding
-/// alone can take a model.
-const TWINS: usize = 64;
+/// alone can take a model. An adapter that drifts farther is held to more runs, since what happens to it may be rare.
+const TWINS: [usize; 2] = [64, 1024];
 
 /// An adapter may drift this many times as far as the reference in f32, which rounds as much but in another order.
 const TIMES_TWIN: f64 = 4.0;
@@ -30,8 +30,8 @@ const TIMES_TWIN: f64 = 4.0;
 /// A drift below this is rounding of the last bit, whatever the twin's is.
 const LEAST_DRIFT: f64 = 1e-6;
 
-/// The loss of a step in f32 beside that in f64, relative.
-const LOSS_BOUND: f64 = 1e-4;
+/// As [`LEAST_DRIFT`], of a step's loss.
+const LEAST_LOSS: f64 = 1e-6;
 
 pub const FAMILIES: [(&str, &str); 5] = [
     ("shared bottom", "family = 'shared_bottom', bottom_units = [24, 12], tower_units = [8]"),
@@ -58,37 +58,62 @@ fn of_family(gpu: &Gpu, seed: u64, family: &str, model: &str) -> Result<ModelRep
     let start = Parameters::init(&plan, crate::seed::derive(seed, "init"));
     let batches = batches(&plan, ROWS, BATCHES, &mut draw);
     let exact = reference_run(&plan, start.map(f64::from), &batches);
-    let twin = |start: Parameters<f32>| reference_run(&plan, start, &batches);
-    let mut twins = vec![twin(start.clone())];
-    twins.extend((1..TWINS).map(|_| twin(nudged(&start, &mut draw))));
     let adapter = adapter_run(gpu, &plan, &start, &batches)?;
     let again = adapter_run(gpu, &plan, &start, &batches)?;
+    let off = |run: &Run<f32>| -> Vec<Off> { run.iter().zip(&exact).map(|(a, b)| Off::of(a, b, &start)).collect() };
+    let own = off(&adapter);
+    let mut twins = vec![Off::default(); STEPS.len()];
+    let mut runs = 0;
+    for count in TWINS {
+        while runs < count {
+            let begin = if runs == 0 { start.clone() } else { nudged(&start, &mut draw) };
+            let run = off(&reference_run(&plan, begin, &batches));
+            twins.iter_mut().zip(run).for_each(|(largest, off)| *largest = largest.max(off));
+            runs += 1;
+        }
+        if own.iter().zip(&twins).all(|(own, twin)| own.holds(twin)) {
+            break;
+        }
+    }
     let mut report =
         ModelReport { family: family.into(), drifts: Vec::new(), deterministic: true, failures: Vec::new() };
-    for (i, steps) in STEPS.into_iter().enumerate() {
-        let wide = adapter[i].0.map(f64::from);
-        let drift = Drift {
-            steps: steps as usize,
-            adapter: drift(&wide, &exact[i].0, &start),
-            twin: twins.iter().map(|twin| drift(&twin[i].0.map(f64::from), &exact[i].0, &start)).fold(0.0, f64::max),
-            loss: (adapter[i].1 / exact[i].1 - 1.0).abs(),
-        };
-        let bound = (TIMES_TWIN * drift.twin).max(LEAST_DRIFT);
-        let holds = drift.adapter <= bound;
-        if !holds {
-            let (adapter, twin) = (drift.adapter, drift.twin);
-            let message =
-                format!("{family}: after {steps} steps off by {adapter:.1e}; the reference in f32 by {twin:.1e}");
-            report.failures.push(message);
-        }
-        let loss_holds = drift.loss <= LOSS_BOUND;
-        if !loss_holds {
-            report.failures.push(format!("{family}: the loss of step {steps} is off by {:.1e}", drift.loss));
+    for (i, (own, twin)) in own.iter().zip(&twins).enumerate() {
+        let steps = STEPS[i] as usize;
+        if !own.holds(twin) {
+            report.failures.push(format!(
+                "{family}: after {steps} steps off by {:.1e}, its loss by {:.1e}; the reference in f32 by {:.1e} and {:.1e} at \
+                 the most, over {runs} runs",
+                own.drift, own.loss, twin.drift, twin.loss
+            ));
         }
         report.deterministic &= adapter[i].0.map(f32::to_bits) == again[i].0.map(f32::to_bits);
-        report.drifts.push(drift);
+        report.drifts.push(Drift { steps, adapter: own.drift, twin: twin.drift, loss: own.loss });
     }
     Ok(report)
+}
+
+/// How far a run is off after some steps.
+#[derive(Clone, Copy, Default)]
+struct Off {
+    drift: f64,
+    loss: f64,
+}
+
+impl Off {
+    fn of(run: &(Parameters<f32>, f64), exact: &(Parameters<f64>, f64), start: &Parameters<f32>) -> Self {
+        let drift = drift(&run.0.map(f64::from), &exact.0, start);
+        Self { drift, loss: (run.1 / exact.1 - 1.0).abs() }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { drift: self.drift.max(other.drift), loss: self.loss.max(other.loss) }
+    }
+
+    /// NaN never holds.
+    fn holds(&self, twin: &Self) -> bool {
+        self.drift <= (TIMES_TWIN * twin.drift).max(LEAST_DRIFT)
+            && self.loss <= (TIMES_TWIN * twin.loss).max(LEAST_LOSS)
+    }
 }
 
 /// Parameters with a last bit more or less, or as they are.
