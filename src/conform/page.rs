@@ -88,9 +88,10 @@ fn cell(kernel: Option<&KernelReport>) -> String {
         (true, Some(share)) if share > 0.0 => format!("{share:.1e}"),
         (true, _) => "exact".into(),
     };
-    let twin = match k.elements {
-        0 => String::new(),
-        n => format!("<span class=\"dim\">{:.0}% as f32</span>", 100.0 * k.twin_equal as f64 / n as f64),
+    // Other runners than wgpu do not compare with it.
+    let twin = match (k.elements, k.twin_equal) {
+        (0, _) | (_, 0) => String::new(),
+        (n, _) => format!("<span class=\"dim\">{:.0}% as f32</span>", 100.0 * k.twin_equal as f64 / n as f64),
     };
     format!(
         "<td><div class=\"{class}\"><span class=\"track\"><div class=\"fill\" style=\"width:{:.1}%\"></div></span>\
