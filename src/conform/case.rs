@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use super::bounded::Bounded;
 use crate::kernels::{Kernel, Workgroups};
 
 /// What a word of a buffer must hold after the dispatches.
@@ -130,4 +131,18 @@ impl Buffer {
         let buffer = Self::read(name, content);
         Self { expect: vec![Expect::Kept; buffer.words.len()], ..buffer }
     }
+}
+
+/// What buffers hold where a kernel is to write, or must not read.
+pub const POISON: u32 = 0x7fc0_dead;
+
+/// A float as the reference has it, in bounded numbers and in f32.
+pub fn near((bounded, twin): (Bounded, f32)) -> Expect {
+    let (value, bound, expected_error) = (bounded.value(), bounded.error(), bounded.expected_error());
+    Expect::Near { value, bound, expected_error, twin }
+}
+
+/// Invocations of a kernel's workgroup.
+pub fn group(kernel: Kernel) -> u32 {
+    crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0]
 }

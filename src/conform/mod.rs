@@ -5,6 +5,7 @@
 //! holds what comes back against what the reference makes of the same inputs in [`Bounded`] numbers.
 
 mod bounded;
+mod builder;
 mod case;
 mod cases;
 mod compare;
@@ -12,10 +13,12 @@ mod diff;
 mod export;
 mod judge;
 mod known;
+mod microbenchmarks;
 mod models;
 pub mod page;
 mod report;
 mod run;
+mod samples;
 mod scene;
 
 pub use bounded::Bounded;

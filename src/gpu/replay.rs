@@ -50,17 +50,17 @@ impl Replayer {
     /// If a kernel is given no buffer for one of its globals.
     pub fn run(&mut self, content: &[&[u32]], replays: &[Replay]) -> Result<Replayed, ExecutorError> {
         let buffers = content.iter().map(|words| self.guarded(words)).collect::<Result<Vec<_>, _>>()?;
-        for replay in replays {
-            let key = key(replay);
-            if !self.pipelines.contains_key(&key) {
+        let keys: Vec<String> = replays.iter().map(key).collect();
+        for (replay, key) in replays.iter().zip(&keys) {
+            if !self.pipelines.contains_key(key) {
                 let pipeline = Pipeline::new(&self.context, replay.kernel, replay.overrides);
                 self.context.check()?;
-                self.pipelines.insert(key, pipeline);
+                self.pipelines.insert(key.clone(), pipeline);
             }
         }
         let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for replay in replays {
-            let bound = self.pipelines[&key(replay)].bind_each(&self.context, |global| {
+        for (replay, key) in replays.iter().zip(&keys) {
+            let bound = self.pipelines[key].bind_each(&self.context, |global| {
                 let number = (replay.buffer_of)(global)?;
                 let size = wgpu::BufferSize::new(4 * content[number].len() as u64);
                 Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding {

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
-use crate::kernels::{self, PLAIN_KERNELS, Place, Step, level, loss, weight_grad};
+use crate::kernels::{self, Place, Step, level, loss, weight_grad};
 use crate::plan::Parameters;
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
@@ -90,10 +90,7 @@ pub struct Stages {
 
 impl Pipelines {
     pub fn new(context: &Context) -> Self {
-        let new = |entry: &str| {
-            let kernel = PLAIN_KERNELS.into_iter().find(|k| k.entry == entry);
-            Pipeline::new(context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")), &[])
-        };
+        let new = |entry: &str| Pipeline::new(context, kernels::plain(entry), &[]);
         Self {
             gather: new("gather"),
             embedding_forward: new("embedding_forward"),

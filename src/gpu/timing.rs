@@ -10,7 +10,7 @@ use super::executor::{Gpu, GpuExecutor};
 use super::pipeline::Pipeline;
 use crate::data::Batch;
 use crate::executor::ExecutorError;
-use crate::kernels::{self, Cost, PLAIN_KERNELS, StepOp, Workgroups, roof};
+use crate::kernels::{self, Cost, StepOp, Workgroups, roof};
 use crate::optim::Rule;
 
 /// Where a time comes from.
@@ -228,7 +228,6 @@ impl Gpu {
     }
 
     fn roof_pipeline(&self, entry: &str) -> Pipeline {
-        let kernel = PLAIN_KERNELS.into_iter().find(|k| k.entry == entry);
-        Pipeline::new(&self.context, kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels")), &[])
+        Pipeline::new(&self.context, kernels::plain(entry), &[])
     }
 }

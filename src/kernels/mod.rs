@@ -133,6 +133,15 @@ pub const PLAIN_KERNELS: [Kernel; 11] = [
     Kernel { source: ROOF, entry: "roof_multiply_add" },
 ];
 
+/// One of [`PLAIN_KERNELS`].
+///
+/// # Panics
+/// If there is none of that name: a slip in this crate.
+pub fn plain(entry: &str) -> Kernel {
+    let kernel = PLAIN_KERNELS.into_iter().find(|k| k.entry == entry);
+    kernel.unwrap_or_else(|| panic!("{entry} is in the table of kernels"))
+}
+
 /// Every kernel in each of its forms. Tests and conformance find them here.
 pub fn kernels() -> impl Iterator<Item = Kernel> {
     let levels = variant::LEVEL_VARIANTS.into_iter().map(variant::LevelVariant::kernel);

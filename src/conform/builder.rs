@@ -1,0 +1,479 @@
+//! The cases of a step's ops: what a dispatch is given, and what the reference makes of the same.
+
+use super::bounded::Bounded;
+use super::case::{Buffer, Case, Class, Dispatch, Expect, POISON, group, near};
+use super::cases::Form;
+use super::samples::Samples;
+use super::scene::Scene;
+use crate::data::Batch;
+use crate::kernels::variant::Direction;
+use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, embedding, gather, level, loss};
+use crate::kernels::{optimizer, weight_grad};
+use crate::optim::{EmbeddingUpdate, Rule};
+use crate::plan::{Activation, Level, Parameters, TensorId};
+use crate::reference::{BLOCK_ROWS, Of, Real, Reference};
+
+/// Steps behind the first, so that Adam's corrections are not at their start.
+const STEP: u64 = 3;
+
+/// Fills a case from a scene.
+pub struct Builder {
+    pub case: Case,
+    pub scene: Scene,
+    pub form: Form,
+}
+
+/// A tensor with what a kernel must make of it.
+type Written = (TensorId, Vec<Bounded>, Vec<f32>);
+
+impl Builder {
+    pub fn op(mut self, op: StepOp) -> Case {
+        match op {
+            StepOp::Gather => self.gather(),
+            StepOp::EmbeddingForward => self.embedding_forward(),
+            StepOp::LevelForward(_) => self.level_forward(),
+            StepOp::LevelInputGrad(_) => self.level_input_grad(),
+            StepOp::Towers => self.towers(),
+            StepOp::LossSums => self.loss_sums(),
+            StepOp::WeightGrad => self.weight_grad(),
+            StepOp::Optimizer => self.optimizer(),
+            StepOp::EmbeddingUpdate => self.embedding_update(EmbeddingUpdate::Touched),
+            StepOp::EmbeddingOthers => self.embedding_update(EmbeddingUpdate::All),
+        }
+        self.case
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place { plan: &self.scene.plan, capacity: self.scene.capacity }
+    }
+
+    fn push(&mut self, buffer: Buffer) -> usize {
+        self.case.buffers.push(buffer);
+        self.case.buffers.len() - 1
+    }
+
+    fn read<T: bytemuck::Pod>(&mut self, name: &'static str, content: &[T]) {
+        self.push(Buffer::read(name, content));
+    }
+
+    fn dispatch(&mut self, kernel: Kernel, workgroups: Workgroups) {
+        self.case.dispatches.push(Dispatch { kernel, overrides: Vec::new(), workgroups, own: Vec::new() });
+    }
+
+    /// The buffers `step` and `batch`.
+    fn step_and_batch(&mut self) {
+        let mut step = Step::new(self.place(), self.scene.batch_size);
+        step.set_optimizer(&self.form.rule().optimizer, STEP);
+        let mut words = BatchWords::default();
+        let (words, _) = words.fill(&self.scene.plan, &self.scene.batch, &mut step);
+        let words = words.to_vec();
+        self.read("step", &[step]);
+        self.read("batch", &words);
+    }
+
+    // ---- levels ---------------------------------------------------------------------------------------------------
+
+    /// One of the plan's levels, by number.
+    fn some_level(&mut self) -> usize {
+        let numbers: Vec<usize> = (0..self.scene.plan.levels.len()).collect();
+        self.scene.draw.one_of(&numbers)
+    }
+
+    fn level_forward(&mut self) {
+        let number = self.some_level();
+        let plan = self.scene.plan.clone();
+        let this = &plan.levels[number];
+        let (reads, writes) = (this.inputs(), forward_tensors(this));
+        let written = self.written(Part::Forward(number), (&reads, &[]), Of::Values, &writes);
+        self.case.kinks = kinks(this, &written);
+        let values = self.arena("values", Of::Values, &reads, &written);
+        let grads = self.arena("grads", Of::Grads, &[], &[]);
+        self.dispatch_level(level::forward(this, self.place()), Direction::Forward, values, grads);
+    }
+
+    fn level_input_grad(&mut self) {
+        let number = self.some_level();
+        let plan = self.scene.plan.clone();
+        let this = &plan.levels[number];
+        let mut values = this.inputs();
+        values.extend(forward_tensors(this));
+        let mut grads: Vec<TensorId> = this.gates.iter().map(|g| g.output).collect();
+        grads.extend(this.concat.as_ref().map(|c| c.output));
+        grads.extend(this.experts.iter().map(|e| e.output()).filter(|&t| plan.is_read_outside(this, t)));
+        let written = self.written(Part::Backward(number), (&values, &grads), Of::Grads, &backward_tensors(this));
+        let values = self.arena("values", Of::Values, &values, &[]);
+        let grads = self.arena("grads", Of::Grads, &grads, &written);
+        self.dispatch_level(level::input_grad(this, self.place()), Direction::Backward, values, grads);
+    }
+
+    fn towers(&mut self) {
+        let plan = self.scene.plan.clone();
+        let (towers, number) = (&plan.towers, plan.levels.len());
+        let reads = towers.inputs();
+        let forward = self.written(Part::Forward(number), (&reads, &[]), Of::Values, &forward_tensors(towers));
+        let backward = self.written(Part::Towers, (&reads, &[]), Of::Grads, &backward_tensors(towers));
+        self.case.kinks = kinks(towers, &forward);
+        let values = self.arena("values", Of::Values, &reads, &forward);
+        let grads = self.arena("grads", Of::Grads, &[], &backward);
+        self.dispatch_level(level::towers(self.place()), Direction::Both, values, grads);
+    }
+
+    /// What a part of a step makes of tensors, from values and gradients that are given.
+    fn written(
+        &self,
+        part: Part,
+        (values, grads): (&[TensorId], &[TensorId]),
+        of: Of,
+        tensors: &[TensorId],
+    ) -> Vec<Written> {
+        let batch = &self.scene.batch;
+        let bounded = part.run(self.scene.reference::<Bounded>(values, grads), batch);
+        let twin = part.run(self.scene.reference::<f32>(values, grads), batch);
+        let written = |&t: &TensorId| (t, rows_of(&bounded, of, t, batch.rows), rows_of(&twin, of, t, batch.rows));
+        tensors.iter().map(written).collect()
+    }
+
+    fn dispatch_level(&mut self, program: level::Program, direction: Direction, values: Buffer, grads: Buffer) {
+        let Form::Level(variant) = self.form else { unreachable!("levels come in level variants") };
+        self.step_and_batch();
+        let dense = self.scene.parameters.dense.clone();
+        self.read("params", &dense);
+        self.push(values);
+        self.push(grads);
+        for (program, items) in program.dispatches(variant) {
+            let own = [Buffer::read("ops", &program.ops), Buffer::read("lists", &program.lists)];
+            let own = own.map(|buffer| self.push(buffer)).to_vec();
+            let workgroups = level::workgroups(self.scene.batch.rows, items, variant);
+            let overrides = variant.overrides(direction);
+            self.case.dispatches.push(Dispatch { kernel: variant.kernel(), overrides, workgroups, own });
+        }
+    }
+
+    // ---- gradients of weights, optimizer --------------------------------------------------------------------------
+
+    fn weight_grad(&mut self) {
+        let Form::WeightGrad(variant) = self.form else { unreachable!("weight gradients come in their variants") };
+        let plan = self.scene.plan.clone();
+        let layers: Vec<_> = plan.blocks().flat_map(Level::mlps).flat_map(|mlp| &mlp.layers).collect();
+        let values: Vec<TensorId> = layers.iter().map(|layer| layer.input).collect();
+        let grads: Vec<TensorId> = layers.iter().map(|layer| layer.output).collect();
+        let bounded = self.scene.reference::<Bounded>(&values, &grads);
+        let twin = self.scene.reference::<f32>(&values, &grads);
+        let slots = weight_grad::slots(self.scene.batch_size);
+        assert!(slots <= 1 || weight_grad::slot_rows(self.scene.batch_size) == BLOCK_ROWS);
+        let mut expect = Vec::new();
+        for slot in 0..slots {
+            let bounded = bounded.weight_gradient(slot, &self.scene.batch);
+            let twin = twin.weight_gradient(slot, &self.scene.batch);
+            expect.extend(bounded.into_iter().zip(twin).map(near));
+        }
+        let (table, tiles) = weight_grad::layers(self.place(), variant);
+        self.step_and_batch();
+        let values = self.arena("values", Of::Values, &values, &[]);
+        let grads = self.arena("grads", Of::Grads, &grads, &[]);
+        self.push(Buffer { expect: Vec::new(), ..values });
+        self.push(Buffer { expect: Vec::new(), ..grads });
+        self.read("layers", &table);
+        self.push(Buffer { name: "slots", words: vec![POISON; expect.len()], expect });
+        let workgroups = weight_grad::workgroups(tiles, self.scene.batch_size, variant);
+        let overrides = variant.overrides().to_vec();
+        self.case.dispatches.push(Dispatch { kernel: variant.kernel(), overrides, workgroups, own: Vec::new() });
+    }
+
+    fn optimizer(&mut self) {
+        let slots = weight_grad::slots(self.scene.batch_size);
+        let floats = self.scene.plan.dense.len;
+        let parts = self.scene.draw.numbers(slots * floats);
+        let rule = self.form.rule();
+        let after = |of: &dyn Fn(f32) -> Bounded| {
+            let mut bounded = self.scene.reference::<Bounded>(&[], &[]);
+            let sum = |i: usize| (0..slots).map(|s| of(parts[s * floats + i])).sum::<Bounded>();
+            bounded.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
+            bounded
+        };
+        let bounded = after(&Bounded::exact);
+        let mut twin = self.scene.reference::<f32>(&[], &[]);
+        let sum = |i: usize| (0..slots).map(|s| parts[s * floats + i]).sum::<f32>();
+        twin.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
+        self.step_and_batch();
+        self.read("slots", &parts);
+        self.state(["params", "first", "second"], |p| p.dense.clone(), &bounded, &twin, |_| true);
+        self.broken();
+        let kernel = kernels::plain(if matches!(self.form, Form::Adam) { "adam" } else { "sgd" });
+        self.dispatch(kernel, optimizer::workgroups(self.place(), group(kernel)));
+    }
+
+    /// The marks of broken steps: none, unless the class is of that.
+    fn broken(&mut self) {
+        let tasks = self.scene.plan.tasks.len();
+        let mut marks = vec![0u32; tasks];
+        if self.case.class == Class::Broken {
+            marks[tasks - 1] = 1;
+            for buffer in &mut self.case.buffers {
+                buffer.expect.fill(Expect::Kept);
+            }
+        }
+        self.read("broken", &marks);
+    }
+
+    /// Parameters with their moments, before and after; `moves` says which floats a kernel is to move.
+    fn state(
+        &mut self,
+        names: [&'static str; 3],
+        block: impl Fn(&Parameters<f32>) -> Vec<f32>,
+        bounded: &Reference<Bounded>,
+        twin: &Reference<f32>,
+        moves: impl Fn(usize) -> bool,
+    ) {
+        let is_sgd = matches!(self.form, Form::Sgd);
+        let [first, second] = &self.scene.moments;
+        let before = [block(&self.scene.parameters), block(first), block(second)];
+        let dense = names[0] == "params";
+        let of = |p: &Parameters<Bounded>| if dense { p.dense.clone() } else { p.embedding.clone() };
+        let [first, second] = bounded.moments();
+        let after = [of(bounded.parameters()), of(first), of(second)];
+        let [first, second] = twin.moments();
+        let twins = [block(twin.parameters()), block(first), block(second)];
+        let mut buffers = Vec::new();
+        for (i, (name, before)) in names.into_iter().zip(before).enumerate() {
+            let mut buffer = Buffer::written(name, &before);
+            // SGD has no second moments.
+            if !(is_sgd && i == 2) {
+                for at in (0..before.len()).filter(|&at| moves(at)) {
+                    buffer.expect[at] = near((after[i][at], twins[i][at]));
+                }
+            }
+            buffers.push(buffer);
+        }
+        buffers.into_iter().for_each(|buffer| {
+            self.push(buffer);
+        });
+    }
+
+    // ---- embeddings -----------------------------------------------------------------------------------------------
+
+    fn embedding_forward(&mut self) {
+        let plan = self.scene.plan.clone();
+        let written = self.written(Part::Embedding, (&[], &[]), Of::Values, &[plan.input_slot]);
+        let mut slot = self.arena("slot", Of::Values, &[], &written);
+        // No row behind the batch is written.
+        for word in &mut slot.expect {
+            if matches!(word, Expect::Free) {
+                *word = Expect::Kept;
+            }
+        }
+        self.step_and_batch();
+        self.push(slot);
+        let tables = self.scene.parameters.embedding.clone();
+        self.push(Buffer::written("tables", &tables));
+        self.fields();
+        let kernel = kernels::plain("embedding_forward");
+        self.dispatch(kernel, embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel)));
+    }
+
+    fn fields(&mut self) {
+        let (fields, columns) = (embedding::fields(self.place()), embedding::columns(self.place()));
+        self.read("fields", &fields);
+        self.read("columns", &columns);
+    }
+
+    /// The update of the batch's table rows, or, of all, that of the others.
+    fn embedding_update(&mut self, rows: EmbeddingUpdate) {
+        let plan = self.scene.plan.clone();
+        let rule = Rule { embedding: rows, ..self.form.rule() };
+        let mut bounded = self.scene.reference::<Bounded>(&[], &[plan.input_slot]);
+        let mut twin = self.scene.reference::<f32>(&[], &[plan.input_slot]);
+        bounded.update_tables(&self.scene.batch, &rule, STEP);
+        twin.update_tables(&self.scene.batch, &rule, STEP);
+        let mut is_touched = vec![false; plan.embedding.len];
+        let segments = &self.scene.batch.segments;
+        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
+            let p = &plan.embedding.parameters[table as usize];
+            is_touched[p.offset + row as usize * p.stride..][..p.stride].fill(true);
+        }
+        let of_batch = rows == EmbeddingUpdate::Touched;
+        // The others are told by the marks that the batch's rows have.
+        let mark = |&touched: &bool| STEP as u32 - u32::from(of_batch || !touched);
+        let marks: Vec<u32> = is_touched.iter().step_by(4).map(mark).collect();
+        let mut touched = Buffer::written("touched", &marks);
+        if of_batch {
+            for (expect, _) in touched.expect.iter_mut().zip(is_touched.iter().step_by(4)).filter(|(_, t)| **t) {
+                *expect = Expect::Bits(STEP as u32);
+            }
+        }
+        self.step_and_batch();
+        self.fields();
+        self.state(
+            ["tables", "first", "second"],
+            |p| p.embedding.clone(),
+            &bounded,
+            &twin,
+            |at| is_touched[at] == of_batch,
+        );
+        self.push(touched);
+        let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
+        self.push(slot);
+        self.broken();
+        let is_adam = matches!(self.form, Form::Adam);
+        let segments = self.scene.batch.segments.rows.len();
+        let kernel = kernels::plain(match (is_adam, of_batch) {
+            (true, true) => "embedding_adam",
+            (true, false) => "embedding_adam_others",
+            (false, true) => "embedding_sgd",
+            (false, false) => "embedding_sgd_others",
+        });
+        let workgroups = match of_batch {
+            true => embedding::update_workgroups(self.place(), segments, group(kernel)),
+            false => embedding::others_workgroups(self.place(), group(kernel)),
+        };
+        self.dispatch(kernel, workgroups);
+    }
+
+    fn gather(&mut self) {
+        let plan = self.scene.plan.clone();
+        let mut step = Step::new(self.place(), self.scene.batch_size);
+        let mut words = BatchWords::default();
+        let (given, all) = words.fill(&plan, &self.scene.held, &mut step);
+        let (mut given, values) = (given.to_vec(), step.dense as usize);
+        given.resize(all, POISON);
+        let mut batch = Buffer::written("batch", &given);
+        let own = &self.scene.batch;
+        let floats = [&own.dense, &own.labels, &own.masks].into_iter().flatten().map(|x| x.to_bits());
+        for (expect, bits) in batch.expect[values..].iter_mut().zip(floats.chain(own.ids.iter().copied())) {
+            *expect = Expect::Bits(bits);
+        }
+        let held = gather::lay_out(&self.scene.dataset);
+        self.read("step", &[step]);
+        self.push(batch);
+        self.read("dataset", &held.words);
+        self.read("sources", &held.sources);
+        let kernel = kernels::plain("gather");
+        self.dispatch(kernel, gather::workgroups(&plan, self.scene.batch.rows, group(kernel)));
+    }
+
+    // ---- losses ---------------------------------------------------------------------------------------------------
+
+    fn loss_sums(&mut self) {
+        let plan = self.scene.plan.clone();
+        let (rows, tasks) = (self.scene.batch.rows, plan.tasks.len());
+        let logits: Vec<TensorId> = (0..tasks).map(|t| plan.logit(t)).collect();
+        for logit in &logits {
+            let scale = if self.case.class == Class::LargeLogits { 100.0 } else { 4.0 };
+            let drawn = self.scene.draw.numbers(rows);
+            self.scene.values.insert(logit.0, drawn.into_iter().map(|z| z * scale).collect());
+        }
+        let before = self.scene.draw.numbers(tasks * loss::SUMS);
+        let mut sums = Buffer::written("sums", &before);
+        let counts = vec![5u32; tasks * loss::COUNTS];
+        let mut histogram = Buffer::written("histogram", &counts);
+        for t in 0..tasks {
+            let samples = Samples { scene: &self.scene, task: t };
+            let (bounded, twin) = (samples.sums::<Bounded>(), samples.sums::<f32>());
+            for (i, (bounded, twin)) in bounded.into_iter().zip(twin).enumerate() {
+                let at = t * loss::SUMS + i;
+                sums.expect[at] = near((Bounded::exact(before[at]) + bounded, before[at] + twin));
+            }
+            samples.count(&mut histogram.expect[t * loss::COUNTS..][..loss::COUNTS], 5);
+        }
+        self.step_and_batch();
+        let table = loss::tasks(self.place());
+        self.read("tasks", &table);
+        let values = self.arena("values", Of::Values, &logits, &[]);
+        self.push(Buffer { expect: Vec::new(), ..values });
+        self.push(sums);
+        self.push(histogram);
+        self.push(Buffer::written("broken", &vec![0u32; tasks]));
+        let kernel = kernels::plain("loss_sums");
+        self.dispatch(kernel, loss::workgroups(self.place()));
+    }
+
+    // ---- arenas ---------------------------------------------------------------------------------------------------
+
+    /// An arena: given tensors hold their rows, all else is poison, so that nothing else is read unseen; written ones
+    /// are expected to hold what the reference makes of them.
+    fn arena(&self, name: &'static str, of: Of, given: &[TensorId], written: &[Written]) -> Buffer {
+        let (plan, capacity, rows) = (&self.scene.plan, self.scene.capacity, self.scene.batch.rows);
+        let floats = plan.arena_stride() * capacity;
+        let mut buffer = Buffer { name, words: vec![POISON; floats], expect: vec![Expect::Kept; floats] };
+        let all = match of {
+            Of::Values => &self.scene.values,
+            Of::Grads => &self.scene.grads,
+        };
+        for tensor in given {
+            let t = plan.tensor(*tensor);
+            let words = &mut buffer.words[t.start * capacity..][..t.stride * capacity];
+            // Rows behind the batch hold what another batch left; the padding is zero everywhere.
+            let left = vec![0.25; t.width];
+            for (row, words) in words.chunks_mut(t.stride).enumerate() {
+                let floats = if row < rows { &all[&tensor.0][row * t.width..][..t.width] } else { &left };
+                words.fill(0);
+                words.iter_mut().zip(floats).for_each(|(word, x)| *word = x.to_bits());
+            }
+        }
+        for (tensor, bounded, twin) in written {
+            let t = plan.tensor(*tensor);
+            let expect = &mut buffer.expect[t.start * capacity..][..t.stride * capacity];
+            expect[rows * t.stride..].fill(Expect::Free);
+            for (row, expect) in expect.chunks_mut(t.stride).take(rows).enumerate() {
+                expect.fill(near((Bounded::ZERO, 0.0)));
+                for (c, expect) in expect[..t.width].iter_mut().enumerate() {
+                    *expect = near((bounded[row * t.width + c], twin[row * t.width + c]));
+                }
+            }
+        }
+        buffer
+    }
+}
+
+/// A part of a step that writes tensors.
+#[derive(Clone, Copy)]
+enum Part {
+    Embedding,
+    Forward(usize),
+    Backward(usize),
+    Towers,
+}
+
+impl Part {
+    fn run<T: Real>(self, mut reference: Reference<T>, batch: &Batch) -> Reference<T> {
+        let r = &mut reference;
+        match self {
+            Self::Embedding => r.embedding_forward(batch),
+            Self::Forward(number) => r.level_forward(number, batch),
+            Self::Backward(number) => r.level_input_grad(number, batch),
+            Self::Towers => r.towers(batch),
+        }
+        reference
+    }
+}
+
+fn rows_of<T: Real>(reference: &Reference<T>, of: Of, tensor: TensorId, rows: usize) -> Vec<T> {
+    match of {
+        Of::Values => reference.rows_of(tensor, rows),
+        Of::Grads => reference.gradient_rows_of(tensor, rows),
+    }
+}
+
+/// The tensors that a level's forward writes.
+fn forward_tensors(level: &Level) -> Vec<TensorId> {
+    let layers = level.mlps().flat_map(|mlp| &mlp.layers);
+    let mut tensors: Vec<TensorId> = layers.flat_map(|layer| [Some(layer.output), layer.argument]).flatten().collect();
+    tensors.extend(level.gates.iter().flat_map(|gate| [gate.weights, gate.output]));
+    tensors.extend(level.concat.as_ref().map(|concat| concat.output));
+    tensors
+}
+
+/// The tensors whose gradients a level's backward writes.
+fn backward_tensors(level: &Level) -> Vec<TensorId> {
+    let layers = level.mlps().flat_map(|mlp| &mlp.layers);
+    layers.map(|layer| layer.output).chain(level.inputs()).collect()
+}
+
+/// Results of relu that may as well be zero as not.
+fn kinks(level: &Level, written: &[Written]) -> usize {
+    let layers = level.mlps().flat_map(|mlp| &mlp.layers);
+    let relus = layers.filter(|layer| layer.activation == Activation::Relu).map(|layer| layer.output);
+    let of =
+        |t: TensorId| written.iter().find(|w| w.0 == t).map_or(0, |w| w.1.iter().filter(|b| b.is_near_zero()).count());
+    relus.map(of).sum()
+}
