@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Columns, Needs, TextColumn};
+use super::columns::{Columns, ListNeed, Need, Needs, TextColumn};
 use super::join::Join;
 use super::labels;
 use super::numbers::Numbers;
@@ -95,9 +95,14 @@ impl Schema {
         let mut needs = Needs::default();
         for feature in &self.features {
             let used_by = format!("feature {}", feature.name);
-            match feature.kind {
+            match &feature.kind {
                 FeatureKind::Number(_) | FeatureKind::Bucket { .. } => needs.number(&feature.name, &used_by),
-                FeatureKind::Category { .. } | FeatureKind::Multi { .. } => needs.text(&feature.name, &used_by),
+                FeatureKind::Category { .. } => needs.text(&feature.name, &used_by),
+                FeatureKind::Multi { separator, max_length, .. } => needs.lists.push(ListNeed {
+                    need: Need { column: feature.name.clone(), used_by },
+                    separator: separator.clone(),
+                    max_length: *max_length,
+                }),
             }
         }
         if labels {
@@ -191,10 +196,10 @@ fn vocabulary(features: &[Feature], table: usize, columns: &Columns, rows: &[u32
                     first(text, first_of.as_deref()).into_iter().for_each(|text| counts.add(text, times));
                 }
             }
-            FeatureKind::Multi { table: own, separator, max_length, .. } if *own == table => {
-                for (text, times) in counted(columns.text(&feature.name), rows) {
-                    items(text, separator).take(*max_length).for_each(|item| counts.add(item, times));
-                }
+            FeatureKind::Multi { table: own, .. } if *own == table => {
+                let column = columns.list(&feature.name);
+                let counted = column.items().zip(column.counts(rows)).filter(|(_, times)| *times > 0);
+                counted.for_each(|(item, times)| counts.add(item, times));
             }
             _ => {}
         }
@@ -213,9 +218,4 @@ pub(super) fn first<'a>(text: &'a str, first_of: Option<&str>) -> Option<&'a str
     let Some(separator) = first_of else { return Some(text) };
     let first = text.split(separator).next().unwrap_or_default().trim();
     (!first.is_empty()).then_some(first)
-}
-
-/// The items of a multi-valued cell.
-pub(super) fn items<'a>(text: &'a str, separator: &'a str) -> impl Iterator<Item = &'a str> {
-    text.split(separator).map(str::trim).filter(|item| !item.is_empty())
 }

@@ -1,0 +1,183 @@
+//! Parquet files: their columns, a row group at a time.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use arrow_array::ArrayRef;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
+
+use super::cells::{self, Refused};
+use super::columns::{ListColumn, ListNeed, Need, TextColumn};
+use super::error::{DataError, not_a_number};
+
+/// What a Parquet file begins and ends with.
+const MAGIC: [u8; 4] = *b"PAR1";
+
+/// The bytes of the shortest Parquet file: both magics and the length of what describes the file.
+const LEAST: u64 = 12;
+
+/// Rows that are decoded at once.
+const BATCH_ROWS: usize = 16 << 10;
+
+/// An open Parquet file. Its columns are read apart, so that threads can share it.
+pub struct ParquetFile {
+    pub file: PathBuf,
+    metadata: ArrowReaderMetadata,
+    columns: Vec<String>,
+}
+
+/// Whether a file is meant to be Parquet: by its name, or by how it begins and ends.
+pub fn is_parquet(file: &Path) -> bool {
+    let named = file.extension().is_some_and(|e| e.eq_ignore_ascii_case("parquet") || e.eq_ignore_ascii_case("pq"));
+    named || File::open(file).and_then(|mut file| ends(&mut file)).is_ok_and(|ends| ends == [MAGIC; 2])
+}
+
+/// The first and the last four bytes.
+fn ends(file: &mut File) -> std::io::Result<[[u8; 4]; 2]> {
+    let mut ends = [[0; 4]; 2];
+    file.read_exact(&mut ends[0])?;
+    file.seek(SeekFrom::End(-4))?;
+    file.read_exact(&mut ends[1])?;
+    Ok(ends)
+}
+
+impl ParquetFile {
+    /// Opens a file and reads its schema.
+    ///
+    /// # Errors
+    /// A file that is not there, is not Parquet or is truncated, or that names a column twice.
+    pub fn open(file: &Path) -> Result<Self, DataError> {
+        let io = |source: std::io::Error| match source.kind() {
+            ErrorKind::NotFound => DataError::NotFound { file: file.to_owned() },
+            _ => DataError::Io { file: file.to_owned(), source },
+        };
+        let mut opened = File::open(file).map_err(io)?;
+        let length = opened.metadata().map_err(io)?.len();
+        let [start, end] = if length < LEAST { [[0; 4]; 2] } else { ends(&mut opened).map_err(io)? };
+        if length == 0 {
+            return Err(DataError::Empty { file: file.to_owned() });
+        }
+        if start != MAGIC {
+            return Err(DataError::NotParquet { file: file.to_owned() });
+        }
+        if end != MAGIC {
+            return Err(DataError::TruncatedParquet { file: file.to_owned() });
+        }
+        // The types of Parquet itself, not those that a writer noted beside them: fewer, and each column has one.
+        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
+        let metadata = ArrowReaderMetadata::load(&opened, options).map_err(|error| corrupt(file, &error))?;
+        let columns: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
+        if let Some(column) = columns.iter().enumerate().find(|(i, name)| columns[..*i].contains(name)) {
+            let (file, column) = (file.to_owned(), column.1.clone());
+            return Err(DataError::DuplicateColumn { file, listed: "schema", column });
+        }
+        Ok(Self { file: file.to_owned(), metadata, columns })
+    }
+
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    pub fn groups(&self) -> usize {
+        self.metadata.metadata().num_row_groups()
+    }
+
+    /// Rows of a row group.
+    pub fn rows(&self, group: usize) -> usize {
+        self.metadata.metadata().row_group(group).num_rows() as usize
+    }
+
+    /// The number of a row group's first row in the file, from 1.
+    pub fn first_row(&self, group: usize) -> u64 {
+        1 + (0..group).map(|before| self.rows(before) as u64).sum::<u64>()
+    }
+
+    /// A row group's cells of a column, as texts.
+    ///
+    /// # Errors
+    /// A type that has no text, a file that cannot be read on.
+    pub fn texts(
+        &self,
+        group: usize,
+        column: usize,
+        used_by: &str,
+        missing: &[String],
+    ) -> Result<TextColumn, DataError> {
+        let mut texts = TextColumn::default();
+        self.each(group, column, used_by, |array| cells::texts(array, |text| texts.push(text, missing)))?;
+        Ok(texts)
+    }
+
+    /// A row group's cells of a column as numbers, NaN where missing.
+    ///
+    /// # Errors
+    /// As [`ParquetFile::texts`], and a cell that is no finite number.
+    pub fn numbers(&self, group: usize, column: usize, need: &Need, missing: &[String]) -> Result<Vec<f64>, DataError> {
+        let mut numbers = Vec::with_capacity(self.rows(group));
+        self.each(group, column, &need.used_by, |array| cells::numbers(array, missing, &mut numbers))?;
+        Ok(numbers)
+    }
+
+    /// A row group's cells of a column as lists.
+    ///
+    /// # Errors
+    /// As [`ParquetFile::texts`].
+    pub fn lists(
+        &self,
+        group: usize,
+        column: usize,
+        need: &ListNeed,
+        missing: &[String],
+    ) -> Result<ListColumn, DataError> {
+        let mut lists = ListColumn::default();
+        self.each(group, column, &need.need.used_by, |array| cells::lists(array, need, missing, &mut lists))?;
+        Ok(lists)
+    }
+
+    /// Decodes a column of a row group, and gives each of its arrays to `take`.
+    fn each(
+        &self,
+        group: usize,
+        column: usize,
+        used_by: &str,
+        mut take: impl FnMut(&ArrayRef) -> Result<(), Refused>,
+    ) -> Result<(), DataError> {
+        let file = || self.file.clone();
+        let opened = File::open(&self.file).map_err(|source| DataError::Io { file: file(), source })?;
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [column]);
+        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
+            .with_row_groups(vec![group])
+            .with_projection(mask)
+            .with_batch_size(BATCH_ROWS)
+            .build()
+            .map_err(|error| corrupt(&self.file, &error))?;
+        let mut first = 0;
+        for batch in reader {
+            let batch = batch.map_err(|error| corrupt(&self.file, &error.into()))?;
+            take(batch.column(0)).map_err(|refused| self.refusal(refused, group, first, column, used_by))?;
+            first += batch.num_rows();
+        }
+        Ok(())
+    }
+
+    /// The error of an array whose first row is number `first` of a group.
+    fn refusal(&self, refused: Refused, group: usize, first: usize, column: usize, used_by: &str) -> DataError {
+        let (file, column) = (self.file.clone(), self.columns[column].clone());
+        match refused {
+            Refused::Type { found, remedy } => {
+                DataError::ColumnType { file, column, found, used_by: used_by.to_owned(), remedy }
+            }
+            Refused::Number { row, value } => {
+                let row = self.first_row(group) + (first + row) as u64;
+                DataError::Cell { file, row, column, value, must: not_a_number(used_by, "") }
+            }
+        }
+    }
+}
+
+fn corrupt(file: &Path, error: &ParquetError) -> DataError {
+    DataError::CorruptParquet { file: file.to_owned(), reason: error.to_string() }
+}
