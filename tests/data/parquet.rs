@@ -336,7 +336,7 @@ fn a_cell_that_is_no_number_is_named_by_its_row_in_the_file() {
     assert!(error(floats.clone()).starts_with(wanted), "{}", error(floats));
     let wanted = r#"t.parquet, row 5, column x: "ten" is not a finite number"#;
     let words = texts(&[Some("1"), None, Some("2"), Some("3"), Some("ten")]);
-    assert!(error(words.clone()).starts_with("t.parquet, row 2, column x: \"\"") || error(words).starts_with(wanted));
+    assert!(error(words.clone()).starts_with(wanted), "{}", error(words));
     let label = written(&[("x", ints(&[1, 2, 3])), ("y", ints(&[0, 1, 2]))], 2, "plain");
     let error = Files::of_bytes(&[("t.parquet", &label)]).error(X);
     assert!(error.starts_with(r#"t.parquet, row 3, column y: "2" is not a binary label"#), "{error}");
