@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::harness::{Done, Place};
+use crate::harness::{Done, Place, set_up};
 
 /// Enough checkpoints are kept to fill any disk.
 const KEEP_ALL: [&str; 6] =
@@ -47,7 +47,7 @@ fn a_full_disk_ends_training_with_its_checkpoints_whole_and_more_room_lets_it_en
     let size = 5 * checkpoint + 3 * parameters + place.bytes("whole/schema.json").len() + (32 << 10);
 
     let mut command = in_a_namespace();
-    command.current_dir(place.path("")).env("POLYGATE_CACHE", place.path(""));
+    set_up(&mut command, &place.path(""));
     command.arg(env!("CARGO_BIN_EXE_polygate")).arg(size.to_string()).args(KEEP_ALL);
     Done::of(command).succeeds();
 
