@@ -50,7 +50,7 @@ impl RunFolder {
                         device.kind()
                     );
                 }
-                (Start::Checkpoint(saved), note.lengths.get(METRICS).copied().unwrap_or(0))
+                (Start::Checkpoint(Box::new(saved)), note.lengths.get(METRICS).copied().unwrap_or(0))
             }
             None => {
                 log::info!("{} has no checkpoint yet: training starts at its first step", path.display());
