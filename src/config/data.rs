@@ -5,8 +5,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Pooling;
-
 /// `[data]`. Paths are relative to the data directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -246,6 +244,25 @@ impl Default for CategoryConfig {
 /// Floats of an embedding vector where the config names no number.
 pub const DEFAULT_EMBEDDING_DIM: usize = 16;
 
+/// How the vectors of a list become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pooling {
+    #[default]
+    Mean,
+    Sum,
+    Max,
+}
+
+/// Which items of a list that is too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Keep {
+    #[default]
+    First,
+    Last,
+}
+
 /// Several ids a row, pooled to one vector. A missing cell has none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -256,10 +273,19 @@ pub struct MultiConfig {
     pub names: Vec<String>,
     /// What stands between items of a text; items are trimmed, empty ones dropped. Parquet lists need none. Default: ",".
     pub separator: String,
-    /// mean or sum. Default: mean.
+    /// mean, sum, or max of each component; an empty list gives 0. Default: mean.
     pub pooling: Pooling,
     /// Items beyond this many are dropped. Default: 50.
     pub max_length: usize,
+    /// Which items stay where there are more than `max_length`: first or last. Default: first.
+    pub keep: Keep,
+    /// Whether items have weights, as in "a:0.5,b:2": mean is then sum(weight x vector) / sum(weight), sum is without the
+    /// division. Not with max. Default: false.
+    pub weights: bool,
+    /// What stands between an item and its weight, at the last such place. Only with `weights`. Default: ":".
+    pub weight_separator: Option<String>,
+    /// A column of the same file with the weights, written as the items are, in place of `weights`. Default: none.
+    pub weights_column: Option<String>,
     /// Items that stand fewer times in the training rows get id 0. Not with `hash_buckets`. Default: 1.
     pub min_count: Option<usize>,
     /// Takes ids from a hash of the item, in place of a vocabulary. Default: none.
@@ -280,6 +306,10 @@ impl Default for MultiConfig {
             separator: ",".to_owned(),
             pooling: Pooling::Mean,
             max_length: 50,
+            keep: Keep::First,
+            weights: false,
+            weight_separator: None,
+            weights_column: None,
             min_count: None,
             hash_buckets: None,
             embedding_dim: DEFAULT_EMBEDDING_DIM,

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::columns::{Columns, Need};
+use super::columns::{Columns, ListNeed, Need};
 use super::error::DataError;
 use super::join::Side;
 use super::source::Selection;
@@ -25,6 +25,8 @@ pub struct Bound<'a> {
     pub texts: Vec<Place>,
     pub numbers: Vec<Place>,
     pub lists: Vec<Place>,
+    /// Of each list of the file itself, the column of the file that its weights are in, if they have one.
+    pub weights: Vec<Option<usize>>,
 }
 
 impl<'a> Bound<'a> {
@@ -44,6 +46,7 @@ impl<'a> Bound<'a> {
             texts: columns.needs.texts.iter().map(|need| find(need, sides)).collect::<Result<_, _>>()?,
             numbers: columns.needs.numbers.iter().map(|need| find(need, sides)).collect::<Result<_, _>>()?,
             lists: columns.needs.lists.iter().map(|need| list(&need.need)).collect::<Result<_, _>>()?,
+            weights: columns.needs.lists.iter().map(|need| weights_of(file, own, need)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -66,6 +69,20 @@ fn place<'a>(
     }
     let known = own.iter().chain(sides.iter().flat_map(|side| &side.added));
     Err(DataError::missing_column(file, &need.column, &need.used_by, known.map(String::as_str)))
+}
+
+/// The column that a list's weights are in, in the file that has the list; `None` where there is none, or the file has
+/// not the list.
+pub fn weights_of(file: &Path, own: &[String], list: &ListNeed) -> Result<Option<usize>, DataError> {
+    let Some(weights) = list.items.weights_column().filter(|_| own.contains(&list.need.column)) else {
+        return Ok(None);
+    };
+    let position = own.iter().position(|name| name == weights);
+    let missing = || {
+        let used_by = format!("weights_column of {}", list.need.used_by);
+        DataError::missing_column(file, weights, &used_by, own.iter().map(String::as_str))
+    };
+    position.map(Some).ok_or_else(missing)
 }
 
 fn names<T>(columns: &[(String, T)]) -> Vec<&str> {

@@ -8,10 +8,11 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, ListArray};
 use arrow_schema::{DataType, TimeUnit};
 
-use super::columns::{ListColumn, ListNeed, finite, is_missing};
+use super::columns::{ListColumn, finite, is_missing};
+use super::items::Items;
 
 /// Why an array, or one of its cells, cannot be read.
 pub enum Refused {
@@ -19,6 +20,8 @@ pub enum Refused {
     Type { found: String, remedy: &'static str },
     /// The cell of a row, counted from 0, is no finite number.
     Number { row: usize, value: String },
+    /// What must be said of the cell of a row.
+    Cell { row: usize, value: String, must: String },
 }
 
 fn refused(array: &dyn Array) -> Refused {
@@ -180,22 +183,95 @@ fn parsed(array: &ArrayRef, missing: &[String], numbers: &mut Vec<f64>) -> Resul
 }
 
 /// Appends each cell as a list: a null is empty, a string is split, another value is one item. Items of a list that are
-/// null or empty are left out.
-pub fn lists(array: &ArrayRef, need: &ListNeed, missing: &[String], out: &mut ListColumn) -> Result<(), Refused> {
-    let DataType::List(item) = array.data_type() else {
-        return texts(array, |text| {
-            out.push(text.filter(|text| !is_missing(text, missing)).map(|text| need.items(text)))
-        });
-    };
-    if item.data_type().is_nested() {
-        return Err(refused(array));
+/// null or empty are left out. `weights` are the cells of the column that the items' weights are in, if they have one.
+pub fn lists(
+    array: &ArrayRef,
+    weights: Option<&ArrayRef>,
+    items: &Items,
+    missing: &[String],
+    out: &mut ListColumn,
+) -> Result<(), Refused> {
+    match array.data_type() {
+        DataType::List(item) if item.data_type().is_nested() => Err(refused(array)),
+        DataType::List(_) => of_lists(array.as_list(), weights, items, out),
+        _ => of_texts(array, weights, items, missing, out),
     }
-    let lists = array.as_list::<i32>();
-    let mut symbols = Vec::with_capacity(lists.values().len());
-    texts(lists.values(), |item| symbols.push(item.filter(|item| !item.is_empty()).map(|item| out.symbol(item))))?;
-    for (row, ends) in lists.value_offsets().windows(2).enumerate() {
-        let range = if lists.is_valid(row) { ends[0] as usize..ends[1] as usize } else { 0..0 };
-        out.push_symbols(symbols[range].iter().flatten().copied().take(need.max_length));
+}
+
+fn of_texts(
+    array: &ArrayRef,
+    weights: Option<&ArrayRef>,
+    items: &Items,
+    missing: &[String],
+    out: &mut ListColumn,
+) -> Result<(), Refused> {
+    let mut weight_texts = Vec::new();
+    if let Some(weights) = weights {
+        texts(weights, |text| weight_texts.push(text.unwrap_or_default().to_owned()))?;
+    }
+    let (mut row, mut wrong) = (0, None);
+    texts(array, |text| {
+        if let Some(text) = text.filter(|text| !is_missing(text, missing)) {
+            match items.of_text(text, weight_texts.get(row).map(String::as_str)) {
+                Ok(items) => items.iter().for_each(|(item, weight)| {
+                    let symbol = out.symbol(item);
+                    out.push_item(symbol, *weight);
+                }),
+                Err(must) => _ = wrong.get_or_insert(Refused::Cell { row, value: text.to_owned(), must }),
+            }
+        }
+        out.end_row();
+        row += 1;
+    })?;
+    wrong.map_or(Ok(()), Err)
+}
+
+fn of_lists(lists: &ListArray, weights: Option<&ArrayRef>, items: &Items, out: &mut ListColumn) -> Result<(), Refused> {
+    // All items of all rows at once: each with its symbol, if it has a text, and its weight.
+    let (mut all, mut wrong) = (Vec::with_capacity(lists.values().len()), None);
+    texts(lists.values(), |text| {
+        let text = text.unwrap_or_default();
+        let (item, weight) = items.item(text).unwrap_or_else(|must| {
+            let _ = wrong.get_or_insert((all.len(), text.to_owned(), must));
+            ("", 1.0)
+        });
+        all.push(((!item.is_empty()).then(|| out.symbol(item)), weight));
+    })?;
+    let ends = lists.value_offsets();
+    if let Some((item, value, must)) = wrong {
+        let row = ends.partition_point(|end| *end as usize <= item) - 1;
+        return Err(Refused::Cell { row, value, must });
+    }
+    let weights = weights.map(weight_lists).transpose()?;
+    let mut of_row = Vec::new();
+    for row in 0..lists.len() {
+        let range = if lists.is_valid(row) { ends[row] as usize..ends[row + 1] as usize } else { 0..0 };
+        of_row.clear();
+        of_row.extend_from_slice(&all[range]);
+        if let Some(weights) = &weights {
+            let wrong = |must| Refused::Cell { row, value: format!("{:?}", weights[row]), must };
+            if weights[row].len() != of_row.len() {
+                return Err(wrong(format!("are {} weights of {} items", weights[row].len(), of_row.len())));
+            }
+            for ((item, weight), given) in of_row.iter_mut().zip(&weights[row]) {
+                if item.is_some() {
+                    *weight = items.check_weight(*given).map_err(wrong)?;
+                }
+            }
+        }
+        items.cut(&mut of_row, Option::is_none);
+        of_row.iter().for_each(|(item, weight)| item.iter().for_each(|symbol| out.push_item(*symbol, *weight)));
+        out.end_row();
     }
     Ok(())
+}
+
+/// The numbers of a column of lists; a null is an empty list.
+fn weight_lists(array: &ArrayRef) -> Result<Vec<Vec<f64>>, Refused> {
+    let Some(lists) = array.as_list_opt::<i32>() else { return Err(refused(array)) };
+    let mut all = Vec::new();
+    numbers(lists.values(), &["NaN".to_owned()], &mut all)?;
+    let ends = lists.value_offsets();
+    let row = |row: usize| if lists.is_valid(row) { ends[row] as usize..ends[row + 1] as usize } else { 0..0 };
+    Ok((0..lists.len()).map(|i| all[row(i)].to_vec()).collect())
 }

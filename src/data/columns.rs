@@ -1,9 +1,11 @@
 //! The columns that a run needs, read once: texts as symbols, numbers as f64, lists as runs of symbols.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::DataError;
+use super::items::Items;
 use super::vocab::TextMap;
 
 /// The symbol of a cell that is not there, because a join found no row.
@@ -167,30 +169,39 @@ pub struct ListColumn {
     /// Row r holds `symbols[starts[r]..starts[r + 1]]`.
     starts: Vec<usize>,
     symbols: Vec<u32>,
-}
-
-impl Default for ListColumn {
-    fn default() -> Self {
-        Self { items: Texts::default(), starts: vec![0], symbols: Vec::new() }
-    }
+    /// Of each item; `None` where the feature has no weights.
+    weights: Option<Vec<f32>>,
 }
 
 impl ListColumn {
-    /// Appends a row; `None` is an empty list.
-    pub fn push<'a>(&mut self, items: Option<impl Iterator<Item = &'a str>>) {
-        let Self { items: texts, symbols, starts } = self;
-        symbols.extend(items.into_iter().flatten().map(|item| texts.symbol(item)));
-        starts.push(symbols.len());
+    pub fn new(items: &Items) -> Self {
+        let weights = items.weights.is_some().then(Vec::new);
+        Self { items: Texts::default(), starts: vec![0], symbols: Vec::new(), weights }
     }
 
-    /// The symbol of an item, for [`ListColumn::push_symbols`].
+    /// Appends a row.
+    pub fn push(&mut self, items: &[(&str, f64)]) {
+        for (item, weight) in items {
+            let symbol = self.items.symbol(item);
+            self.push_item(symbol, *weight);
+        }
+        self.end_row();
+    }
+
+    /// The symbol of an item, for [`ListColumn::push_item`].
     pub fn symbol(&mut self, item: &str) -> u32 {
         self.items.symbol(item)
     }
 
-    /// Appends a row of symbols.
-    pub fn push_symbols(&mut self, symbols: impl Iterator<Item = u32>) {
-        self.symbols.extend(symbols);
+    /// Appends an item to the row that [`ListColumn::end_row`] ends.
+    pub fn push_item(&mut self, symbol: u32, weight: f64) {
+        self.symbols.push(symbol);
+        if let Some(weights) = &mut self.weights {
+            weights.push(weight as f32);
+        }
+    }
+
+    pub fn end_row(&mut self) {
         self.starts.push(self.symbols.len());
     }
 
@@ -198,20 +209,36 @@ impl ListColumn {
     pub fn extend(&mut self, from: &Self, rows: impl Iterator<Item = Option<u32>>) {
         let mut symbol_of = self.items.of_other(&from.items);
         for row in rows {
-            let symbols = row.map_or(&[][..], |row| from.row(row as usize));
-            self.symbols.extend(symbols.iter().map(|symbol| symbol_of(*symbol)));
+            let range = row.map_or(0..0, |row| from.range(row as usize));
+            self.symbols.extend(from.symbols[range.clone()].iter().map(|symbol| symbol_of(*symbol)));
+            if let (Some(weights), Some(of)) = (&mut self.weights, &from.weights) {
+                weights.extend_from_slice(&of[range]);
+            }
             self.starts.push(self.symbols.len());
         }
     }
 
-    /// The symbols of a row's items.
-    pub fn row(&self, row: usize) -> &[u32] {
-        &self.symbols[self.starts[row]..self.starts[row + 1]]
+    fn range(&self, row: usize) -> Range<usize> {
+        self.starts[row]..self.starts[row + 1]
     }
 
-    /// The texts of a row's items.
-    pub fn texts(&self, row: usize) -> impl Iterator<Item = &str> {
-        self.row(row).iter().map(|symbol| self.items.text(*symbol))
+    /// The symbols of a row's items.
+    pub fn row(&self, row: usize) -> &[u32] {
+        &self.symbols[self.range(row)]
+    }
+
+    /// The weights of a row's items; `None` where the feature has none.
+    pub fn weights(&self, row: usize) -> Option<&[f32]> {
+        self.weights.as_ref().map(|weights| &weights[self.range(row)])
+    }
+
+    /// The texts of a row's items with their weights.
+    pub fn texts(&self, row: usize) -> Vec<(&str, f64)> {
+        let texts = self.row(row).iter().map(|symbol| self.items.text(*symbol));
+        match self.weights(row) {
+            Some(weights) => texts.zip(weights).map(|(text, weight)| (text, f64::from(*weight))).collect(),
+            None => texts.map(|text| (text, 1.0)).collect(),
+        }
     }
 
     /// The text of each symbol.
@@ -250,17 +277,7 @@ pub struct Need {
 #[derive(Clone, Debug)]
 pub struct ListNeed {
     pub need: Need,
-    /// What stands between the items of a text.
-    pub separator: String,
-    /// Items beyond this many are not read.
-    pub max_length: usize,
-}
-
-impl ListNeed {
-    /// The items of a cell of text.
-    pub fn items<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        text.split(&self.separator).map(str::trim).filter(|item| !item.is_empty()).take(self.max_length)
-    }
+    pub items: Items,
 }
 
 /// The columns to read, each once in each role.
@@ -305,7 +322,7 @@ impl Columns {
         Self {
             texts: needs.texts.iter().map(|_| TextColumn::default()).collect(),
             numbers: vec![Vec::new(); needs.numbers.len()],
-            lists: needs.lists.iter().map(|_| ListColumn::default()).collect(),
+            lists: needs.lists.iter().map(|list| ListColumn::new(&list.items)).collect(),
             needs,
             lines: Vec::new(),
             files: Vec::new(),

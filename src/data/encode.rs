@@ -89,15 +89,16 @@ fn encode_feature(
 
 fn many(column: &ListColumn, table: &TextRows, rows: &[u32], name: &str) -> Result<BagColumn, DataError> {
     let by_symbol: Vec<u32> = column.items().map(|item| table.row(item)).collect();
-    let (mut starts, mut ids) = (Vec::with_capacity(rows.len() + 1), Vec::new());
+    let (mut starts, mut ids, mut weights) = (Vec::with_capacity(rows.len() + 1), Vec::new(), Vec::new());
     starts.push(0);
     for row in rows {
+        weights.extend_from_slice(column.weights(*row as usize).unwrap_or_default());
         ids.extend(column.row(*row as usize).iter().map(|symbol| by_symbol[*symbol as usize]));
         starts.push(u32::try_from(ids.len()).map_err(|_| {
             DataError::config(format!("feature {name}"), "holds more than 2^32 items; lower max_length")
         })?);
     }
-    Ok(BagColumn::Many { starts, ids })
+    Ok(BagColumn::Many { starts, ids, weights })
 }
 
 /// Numbers groups by first appearance, over any number of pieces of a data set.

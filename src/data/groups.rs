@@ -60,13 +60,13 @@ impl Group {
         let texts = bound.texts.iter().zip(needs.texts.iter().map(|need| need.used_by.as_str()));
         let texts = own(keys.chain(filter).chain(texts));
         let numbers = own(bound.numbers.iter().zip(&needs.numbers));
-        let lists = own(bound.lists.iter().zip(&needs.lists));
+        let lists = own(bound.lists.iter().zip(needs.lists.iter().zip(bound.weights.iter().copied())));
         let (texts, (numbers, lists)) = rayon::join(
             || decoded(texts, |column, used_by| parquet.texts(group, column, used_by, missing)),
             || {
                 rayon::join(
                     || decoded(numbers, |column, need| parquet.numbers(group, column, need, missing)),
-                    || decoded(lists, |column, need| parquet.lists(group, column, need, missing)),
+                    || decoded(lists, |column, (need, weights)| parquet.lists(group, column, weights, need, missing)),
                 )
             },
         );

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use csv::ByteRecord;
 use serde::{Deserialize, Serialize};
 
+use super::bind::weights_of;
 use super::columns::{ListColumn, ListNeed, TextColumn, is_missing};
 use super::error::DataError;
 use super::file::DataFile;
@@ -65,7 +66,8 @@ pub struct Side {
 struct Read<'a> {
     key: usize,
     texts: Vec<usize>,
-    lists: Vec<(usize, &'a ListNeed)>,
+    /// Each with the column of its weights, if they have one.
+    lists: Vec<(usize, Option<usize>, &'a ListNeed)>,
 }
 
 impl Side {
@@ -80,14 +82,18 @@ impl Side {
         let key = join.key_position(&file, &header)?;
         let added: Vec<usize> = (0..header.len()).filter(|i| *i != key).collect();
         let texts = added.iter().copied().filter(|i| wanted.contains(header[*i].as_str())).collect();
-        let list = |i: usize| lists.iter().find(|list| list.need.column == header[i]).map(|list| (i, list));
-        let read = Read { key, texts, lists: added.iter().filter_map(|i| list(*i)).collect() };
+        let mut read = Read { key, texts, lists: Vec::new() };
+        for i in added.iter().copied() {
+            if let Some(list) = lists.iter().find(|list| list.need.column == header[i]) {
+                read.lists.push((i, weights_of(&file, &header, list)?, list));
+            }
+        }
         let mut side = Self {
             missing: join.dialect.missing.clone(),
             on: join.on.clone(),
             added: added.iter().map(|i| header[*i].clone()).collect(),
             texts: read.texts.iter().map(|i| (header[*i].clone(), TextColumn::default())).collect(),
-            lists: read.lists.iter().map(|(i, _)| (header[*i].clone(), ListColumn::default())).collect(),
+            lists: read.lists.iter().map(|(i, _, list)| (header[*i].clone(), ListColumn::new(&list.items))).collect(),
             rows: TextMap::default(),
             file,
         };
@@ -112,9 +118,20 @@ impl Side {
             for (i, (name, column)) in read.texts.iter().zip(&mut self.texts) {
                 column.push(Some(text(*i, name)?), &self.missing);
             }
-            for ((i, need), (name, column)) in read.lists.iter().zip(&mut self.lists) {
-                let text = text(*i, name)?;
-                column.push((!is_missing(text, &self.missing)).then(|| need.items(text)));
+            for ((i, weights, list), (name, column)) in read.lists.iter().zip(&mut self.lists) {
+                let (value, weights) = (text(*i, name)?, weights.map(|i| text(i, name)).transpose()?);
+                let items = match is_missing(value, &self.missing) {
+                    true => Ok(Vec::new()),
+                    false => list.items.of_text(value, weights),
+                };
+                let (file, column_name, value) = (reader.file().to_owned(), name.clone(), value.to_owned());
+                column.push(&items.map_err(|must| DataError::Cell {
+                    file,
+                    row: line,
+                    column: column_name,
+                    value,
+                    must,
+                })?);
             }
         }
         Ok(lines.len())
@@ -135,8 +152,8 @@ impl Side {
             for (i, (_, column)) in read.texts.iter().zip(&mut self.texts) {
                 column.extend(&parquet.texts(group, *i, &used_by, &self.missing)?, all());
             }
-            for ((i, need), (_, column)) in read.lists.iter().zip(&mut self.lists) {
-                column.extend(&parquet.lists(group, *i, need, &self.missing)?, all());
+            for ((i, weights, list), (_, column)) in read.lists.iter().zip(&mut self.lists) {
+                column.extend(&parquet.lists(group, *i, *weights, list, &self.missing)?, all());
             }
         }
         Ok(rows)

@@ -10,6 +10,7 @@ mod error;
 mod file;
 mod fit;
 mod groups;
+mod items;
 mod join;
 mod labels;
 mod numbers;

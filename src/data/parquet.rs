@@ -109,7 +109,7 @@ impl ParquetFile {
         missing: &[String],
     ) -> Result<TextColumn, DataError> {
         let mut texts = TextColumn::default();
-        self.each(group, column, used_by, |array| cells::texts(array, |text| texts.push(text, missing)))?;
+        self.each(group, &[column], used_by, |arrays| cells::texts(arrays[0], |text| texts.push(text, missing)))?;
         Ok(texts)
     }
 
@@ -119,37 +119,41 @@ impl ParquetFile {
     /// As [`ParquetFile::texts`], and a cell that is no finite number.
     pub fn numbers(&self, group: usize, column: usize, need: &Need, missing: &[String]) -> Result<Vec<f64>, DataError> {
         let mut numbers = Vec::with_capacity(self.rows(group));
-        self.each(group, column, &need.used_by, |array| cells::numbers(array, missing, &mut numbers))?;
+        self.each(group, &[column], &need.used_by, |arrays| cells::numbers(arrays[0], missing, &mut numbers))?;
         Ok(numbers)
     }
 
-    /// A row group's cells of a column as lists.
+    /// A row group's cells of a column as lists; `weights` is the column of their weights.
     ///
     /// # Errors
-    /// As [`ParquetFile::texts`].
+    /// As [`ParquetFile::texts`], and weights that cannot be.
     pub fn lists(
         &self,
         group: usize,
         column: usize,
+        weights: Option<usize>,
         need: &ListNeed,
         missing: &[String],
     ) -> Result<ListColumn, DataError> {
-        let mut lists = ListColumn::default();
-        self.each(group, column, &need.need.used_by, |array| cells::lists(array, need, missing, &mut lists))?;
+        let mut lists = ListColumn::new(&need.items);
+        let columns: Vec<usize> = std::iter::once(column).chain(weights).collect();
+        self.each(group, &columns, &need.need.used_by, |arrays| {
+            cells::lists(arrays[0], arrays.get(1).copied(), &need.items, missing, &mut lists)
+        })?;
         Ok(lists)
     }
 
-    /// Decodes a column of a row group, and gives each of its arrays to `take`.
+    /// Decodes columns of a row group, and gives the arrays of the same rows to `take`. Errors are of the first column.
     fn each(
         &self,
         group: usize,
-        column: usize,
+        columns: &[usize],
         used_by: &str,
-        mut take: impl FnMut(&ArrayRef) -> Result<(), Refused>,
+        mut take: impl FnMut(&[&ArrayRef]) -> Result<(), Refused>,
     ) -> Result<(), DataError> {
         let file = || self.file.clone();
         let opened = File::open(&self.file).map_err(|source| DataError::Io { file: file(), source })?;
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [column]);
+        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), columns.iter().copied());
         let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
             .with_row_groups(vec![group])
             .with_projection(mask)
@@ -159,7 +163,10 @@ impl ParquetFile {
         let mut first = 0;
         for batch in reader {
             let batch = batch.map_err(|error| corrupt(&self.file, error))?;
-            take(batch.column(0)).map_err(|refused| self.refusal(refused, group, first, column, used_by))?;
+            // A batch has its columns in the order of the file.
+            let place = |column: &usize| columns.iter().filter(|other| *other < column).count();
+            let arrays: Vec<&ArrayRef> = columns.iter().map(|column| batch.column(place(column))).collect();
+            take(&arrays).map_err(|refused| self.refusal(refused, group, first, columns[0], used_by))?;
             first += batch.num_rows();
         }
         Ok(())
@@ -168,14 +175,15 @@ impl ParquetFile {
     /// The error of an array whose first row is number `first` of a group.
     fn refusal(&self, refused: Refused, group: usize, first: usize, column: usize, used_by: &str) -> DataError {
         let (file, column) = (self.file.clone(), self.columns[column].clone());
+        let number = |row: usize| self.first_row(group) + (first + row) as u64;
         match refused {
             Refused::Type { found, remedy } => {
                 DataError::ColumnType { file, column, found, used_by: used_by.to_owned(), remedy }
             }
             Refused::Number { row, value } => {
-                let row = self.first_row(group) + (first + row) as u64;
-                DataError::Cell { file, row, column, value, must: not_a_number(used_by, "") }
+                DataError::Cell { file, row: number(row), column, value, must: not_a_number(used_by, "") }
             }
+            Refused::Cell { row, value, must } => DataError::Cell { file, row: number(row), column, value, must },
         }
     }
 }

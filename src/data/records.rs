@@ -5,7 +5,7 @@ use std::path::Path;
 use csv::ByteRecord;
 
 use super::bind::{Bound, Place};
-use super::columns::{Columns, Need, finite, is_missing};
+use super::columns::{Columns, ListColumn, ListNeed, Need, finite, is_missing};
 use super::error::DataError;
 use super::join::Side;
 use super::reader::trim;
@@ -61,19 +61,39 @@ impl<'a> Row<'a> {
             let (text, missing) = self.cell(*place, &need.column, side_rows)?;
             column.push(self.number(text, missing, need, *place)?);
         }
-        for ((place, need), column) in bound.lists.iter().zip(&needs.lists).zip(lists) {
-            match *place {
-                Place::Own(_) => {
-                    let (text, missing) = self.cell(*place, &need.need.column, side_rows)?;
-                    column.push(text.filter(|text| !is_missing(text, missing)).map(|text| need.items(text)));
-                }
+        for (i, column) in lists.iter_mut().enumerate() {
+            match bound.lists[i] {
+                Place::Own(_) => self.append_list(bound, i, &needs.lists[i], column)?,
                 Place::Side { side, column: of } => {
                     let from = &self.selection.sides[side].lists[of].1;
-                    column.push(side_rows[side].map(|row| from.texts(row as usize)));
+                    column.push(&side_rows[side].map_or_else(Vec::new, |row| from.texts(row as usize)));
                 }
             }
         }
         out.push(self.line);
+        Ok(())
+    }
+
+    /// Appends the record's own list number `i`.
+    fn append_list(&self, bound: &Bound, i: usize, need: &ListNeed, column: &mut ListColumn) -> Result<(), DataError> {
+        let own = |place, name: &str| Ok::<_, DataError>(self.cell(place, name, &[])?.0.unwrap_or_default());
+        let text = own(bound.lists[i], &need.need.column)?;
+        let weights = match (bound.weights[i], need.items.weights_column()) {
+            (Some(position), Some(name)) => Some(own(Place::Own(position), name)?),
+            _ => None,
+        };
+        if is_missing(text, &self.selection.dialect.missing) {
+            column.push(&[]);
+            return Ok(());
+        }
+        let items = need.items.of_text(text, weights).map_err(|must| DataError::Cell {
+            file: self.file.to_owned(),
+            row: self.line,
+            column: need.need.column.clone(),
+            value: text.to_owned(),
+            must,
+        })?;
+        column.push(&items);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use glob::Pattern;
 
 use super::error::DataError;
+use super::items::{Items, Weights, WeightsFrom};
 use super::join::Join;
 use super::labels;
 use super::numbers::Numbers;
@@ -12,9 +13,9 @@ use super::reader::Dialect;
 use super::schema::{Feature, FeatureKind, Schema, TableEncoder};
 use super::vocab::Encoder;
 use crate::config::{
-    CategoryConfig, DEFAULT_EMBEDDING_DIM, DataConfig, FeatureConfig, MultiConfig, NumericConfig, TaskConfig,
+    self, CategoryConfig, DEFAULT_EMBEDDING_DIM, DataConfig, FeatureConfig, MultiConfig, NumericConfig, TaskConfig,
 };
-use crate::plan::Input;
+use crate::plan::{Input, Pooling};
 
 /// The columns that features can name: those of a source, then those that joins add.
 pub struct Known<'a> {
@@ -154,16 +155,54 @@ impl Resolver<'_> {
     }
 
     fn multi(&mut self, name: &str, config: &MultiConfig) -> Result<FeatureKind, DataError> {
+        let fail = |key: &str, problem: &str| Err(DataError::config(format!("feature {name}, {key}"), problem));
         if config.separator.is_empty() {
-            return Err(DataError::config(format!("feature {name}, separator"), "is empty; name a separator"));
+            return fail("separator", "is empty; name a separator");
         }
         if config.max_length == 0 {
-            return Err(DataError::config(format!("feature {name}, max_length"), "is 0; use at least 1"));
+            return fail("max_length", "is 0; use at least 1");
         }
+        let from = match (config.weights, &config.weights_column, &config.weight_separator) {
+            (true, Some(_), _) => return fail("weights", "stands beside weights_column; leave one out"),
+            (false, _, Some(_)) => return fail("weight_separator", "goes with weights = true; set it"),
+            (true, None, Some(separator)) if separator.is_empty() || *separator == config.separator => {
+                return fail("weight_separator", "is empty or the same as separator; name another");
+            }
+            (true, None, separator) => Some(WeightsFrom::Item(separator.clone().unwrap_or_else(|| ":".to_owned()))),
+            (false, Some(column), None) => Some(WeightsFrom::Column(self.weights_column(column, config.allow_label)?)),
+            (false, None, None) => None,
+        };
+        let pooling = match (config.pooling, &from) {
+            (config::Pooling::Max, Some(_)) => {
+                return fail(
+                    "pooling",
+                    "is \"max\", which has no weights; use \"mean\" or \"sum\", or leave weights out",
+                );
+            }
+            (config::Pooling::Max, None) => Pooling::Max,
+            (_, Some(_)) => Pooling::Weighted,
+            (config::Pooling::Mean, None) => Pooling::Mean,
+            (config::Pooling::Sum, None) => Pooling::Sum,
+        };
+        let mean = config.pooling == config::Pooling::Mean;
+        let items = Items {
+            separator: config.separator.clone(),
+            max_length: config.max_length,
+            keep: config.keep,
+            weights: from.map(|from| Weights { from, mean }),
+        };
         let encoder = text_encoder(name, config.min_count, config.hash_buckets)?;
         let table = self.table(name, config.table.as_deref(), config.embedding_dim, encoder)?;
-        let (separator, pooling) = (config.separator.clone(), config.pooling);
-        Ok(FeatureKind::Multi { table, separator, pooling, max_length: config.max_length })
+        Ok(FeatureKind::Multi { table, pooling, items })
+    }
+
+    /// A column that weights are read from, which must be no label's.
+    fn weights_column(&self, column: &str, allow_label: bool) -> Result<String, DataError> {
+        let label = labels::columns(&self.schema.tasks).find(|(label, _)| *label == column);
+        match label.filter(|_| !allow_label) {
+            Some((_, task)) => Err(DataError::LabelAsFeature { column: column.to_owned(), task: task.name.clone() }),
+            None => Ok(column.to_owned()),
+        }
     }
 
     /// The position of a feature's table, which is added if it is new.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::columns::{ListNeed, Need, Needs};
+use super::items::Items;
 use super::join::Join;
 use super::labels;
 use super::numbers::Numbers;
@@ -50,7 +51,7 @@ pub enum FeatureKind {
     Number(Numbers),
     Bucket { table: usize },
     Category { table: usize, first_of: Option<String> },
-    Multi { table: usize, separator: String, pooling: Pooling, max_length: usize },
+    Multi { table: usize, pooling: Pooling, items: Items },
 }
 
 impl Schema {
@@ -97,11 +98,9 @@ impl Schema {
             match &feature.kind {
                 FeatureKind::Number(_) | FeatureKind::Bucket { .. } => needs.number(&feature.name, &used_by),
                 FeatureKind::Category { .. } => needs.text(&feature.name, &used_by),
-                FeatureKind::Multi { separator, max_length, .. } => needs.lists.push(ListNeed {
-                    need: Need { column: feature.name.clone(), used_by },
-                    separator: separator.clone(),
-                    max_length: *max_length,
-                }),
+                FeatureKind::Multi { items, .. } => needs
+                    .lists
+                    .push(ListNeed { need: Need { column: feature.name.clone(), used_by }, items: items.clone() }),
             }
         }
         if labels {
