@@ -4,6 +4,7 @@
 
 mod docs;
 mod files;
+mod lists;
 mod parquet;
 mod paths;
 mod text;

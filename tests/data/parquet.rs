@@ -45,7 +45,7 @@ fn texts(values: &[Option<&str>]) -> ArrayRef {
 }
 
 /// Lists of texts.
-fn lists(rows: &[Option<&[Option<&str>]>]) -> ArrayRef {
+pub fn lists(rows: &[Option<&[Option<&str>]>]) -> ArrayRef {
     let mut builder = ListBuilder::new(StringBuilder::new());
     for row in rows {
         if let Some(items) = row {
