@@ -80,12 +80,37 @@ fn embedding_adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgro
     if part.segment >= step.segments || is_outside(part) || is_broken() {
         return;
     }
-    let g = row_gradient(part);
     let i = batch[step.segment_rows + part.segment] + part.component;
-    let u = adam_update(tables[i], first[i], second[i], g, step.rate, step.root, step.betas, step.eps);
+    let u = adam_update(tables[i], first[i], second[i], row_gradient(part), step.table);
     tables[i] = u.parameter;
     first[i] = u.first;
     second[i] = u.second;
+    touched[i] = step.step;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_adagrad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if part.segment >= step.segments || is_outside(part) || is_broken() {
+        return;
+    }
+    let i = batch[step.segment_rows + part.segment] + part.component;
+    let u = adagrad_update(tables[i], first[i], row_gradient(part), step.table);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+    touched[i] = step.step;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_momentum(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if part.segment >= step.segments || is_outside(part) || is_broken() {
+        return;
+    }
+    let i = batch[step.segment_rows + part.segment] + part.component;
+    let u = momentum_update(tables[i], first[i], row_gradient(part), step.table);
+    tables[i] = u.parameter;
+    first[i] = u.first;
     touched[i] = step.step;
 }
 
@@ -96,13 +121,11 @@ fn embedding_sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgrou
         return;
     }
     let i = batch[step.segment_rows + part.segment] + part.component;
-    let u = sgd_update(tables[i], first[i], row_gradient(part), step.rate, step.momentum);
-    tables[i] = u.parameter;
-    first[i] = u.first;
+    tables[i] = sgd_update(tables[i], row_gradient(part), step.table);
     touched[i] = step.step;
 }
 
-// The rows that the batch does not hold: their gradient is zero, but their momentum moves them on.
+// The rows that the batch does not hold: their gradient is zero, but their momentum or their decay may move them.
 
 @compute @workgroup_size(LANES)
 fn embedding_adam_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -110,10 +133,32 @@ fn embedding_adam_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_
     if i >= step.table_length || touched[i] == step.step || is_broken() {
         return;
     }
-    let u = adam_update(tables[i], first[i], second[i], vec4f(0.0), step.rate, step.root, step.betas, step.eps);
+    let u = adam_update(tables[i], first[i], second[i], vec4f(0.0), step.table);
     tables[i] = u.parameter;
     first[i] = u.first;
     second[i] = u.second;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_adagrad_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
+    if i >= step.table_length || touched[i] == step.step || is_broken() {
+        return;
+    }
+    let u = adagrad_update(tables[i], first[i], vec4f(0.0), step.table);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_momentum_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
+    if i >= step.table_length || touched[i] == step.step || is_broken() {
+        return;
+    }
+    let u = momentum_update(tables[i], first[i], vec4f(0.0), step.table);
+    tables[i] = u.parameter;
+    first[i] = u.first;
 }
 
 @compute @workgroup_size(LANES)
@@ -122,9 +167,7 @@ fn embedding_sgd_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_w
     if i >= step.table_length || touched[i] == step.step || is_broken() {
         return;
     }
-    let u = sgd_update(tables[i], first[i], vec4f(0.0), step.rate, step.momentum);
-    tables[i] = u.parameter;
-    first[i] = u.first;
+    tables[i] = sgd_update(tables[i], vec4f(0.0), step.table);
 }
 
 /// A vec4 of a segment's table row.

@@ -90,7 +90,7 @@ impl RunFolder {
     /// Where a file cannot be written.
     pub fn observe(&mut self, event: &Event) -> std::io::Result<()> {
         match event {
-            Event::Steps { epoch, step, progress, samples_per_second, .. } => {
+            Event::Steps { epoch, step, progress, samples_per_second, learning_rate, .. } => {
                 let tasks: serde_json::Map<String, Value> = self
                     .plan
                     .tasks
@@ -103,7 +103,7 @@ impl RunFolder {
                     .collect();
                 self.line(&json!({
                     "event": "steps", "epoch": epoch, "step": step, "tasks": tasks,
-                    "samples_per_second": samples_per_second,
+                    "samples_per_second": samples_per_second, "learning_rate": learning_rate,
                 }))
             }
             Event::Epoch { epoch, step, split, evaluation, parameters, best } => {

@@ -14,6 +14,7 @@ use crate::device::Device;
 use crate::evaluate::{BestBy, BestByError, Evaluation, evaluate};
 use crate::executor::{Executor, ExecutorError, Progress};
 use crate::model::{self, ModelError};
+use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, Task};
 use crate::seed;
 
@@ -122,6 +123,11 @@ impl Prepared {
         Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
     }
 
+    /// What the optimizers do in this run.
+    pub fn rule(&self) -> Rule {
+        self.config.train.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
+    }
+
     pub fn steps_per_epoch(&self) -> usize {
         self.train.rows.div_ceil(self.config.train.batch_size)
     }
@@ -130,7 +136,15 @@ impl Prepared {
 /// What an observer is told while training goes on.
 pub enum Event<'a> {
     /// The sums of the steps since the last event of this kind.
-    Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, samples_per_second: f64 },
+    Steps {
+        epoch: usize,
+        step: u64,
+        rows: usize,
+        progress: &'a Progress,
+        samples_per_second: f64,
+        /// Of the dense parameters in the last of the steps.
+        learning_rate: f64,
+    },
     /// The figures of an epoch, and the parameters after it.
     Epoch {
         epoch: usize,
@@ -213,7 +227,7 @@ impl Run<'_> {
             false => Order::File,
         };
         let input = Arc::new(self.p.plan.input.clone());
-        let rule = train.rule();
+        let rule = self.p.rule();
         let mut since = Instant::now();
         for batch in Batches::new(self.p.train.clone(), input, train.batch_size, order, self.contents) {
             if stop.load(Ordering::Relaxed) {
@@ -249,7 +263,8 @@ impl Run<'_> {
         let rows = std::mem::take(&mut self.unreported);
         *since = Instant::now();
         self.seconds += seconds;
-        observe(Event::Steps { epoch, step: self.step, rows, progress: &progress, samples_per_second })?;
+        let learning_rate = self.p.rule().learning_rate(self.step);
+        observe(Event::Steps { epoch, step: self.step, rows, progress: &progress, samples_per_second, learning_rate })?;
         Ok(())
     }
 

@@ -24,10 +24,19 @@ struct Step {
     dense_length: u32,   // of the dense block, in vec4s
     table_length: u32,   // of the embedding block, in vec4s
     slot_stride: u32,    // of the input slot, in vec4s
-    rate: f32,           // learning rate / (1 - beta1^step) for Adam; the learning rate for SGD
-    root: f32,           // 1 / sqrt(1 - beta2^step)
+    padding: vec2u,
+    optimizer: Constants, // of the dense parameters
+    table: Constants,     // of the embedding tables
+}
+
+/// What an optimizer's formula computes with in a step.
+struct Constants {
+    rate: f32,     // the learning rate; for Adam / (1 - beta1^step)
+    root: f32,     // Adam: 1 / sqrt(1 - beta2^step)
     eps: f32,
     momentum: f32,
-    padding: vec2u,
-    betas: vec4f,        // beta1, beta2, 1 - beta1, 1 - beta2
+    decay: f32,    // share of the parameter that is added to its gradient
+    keep: f32,     // share of the parameter that AdamW's decay leaves
+    padding: vec2f,
+    betas: vec4f,  // beta1, beta2, 1 - beta1, 1 - beta2
 }

@@ -40,7 +40,7 @@ pub enum ConfigError {
     #[error("--set {key}: {reason}")]
     OverridePath { key: String, reason: String },
     #[error("{path}: {key} = {value}: {must}")]
-    Value { path: PathBuf, key: &'static str, value: String, must: &'static str },
+    Value { path: PathBuf, key: String, value: String, must: &'static str },
 }
 
 /// `key.path=value` of `--set`. A part of the path that is a number counts in a list: `task.0.weight=2`.
@@ -95,19 +95,19 @@ impl Config {
     }
 
     /// A value that cannot be, as its key, itself and what it must be.
-    fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
-        let positive = |key, value: usize| match value {
-            0 => Err((key, "0".into(), "must be at least 1")),
+    fn check(&self) -> Result<(), (String, String, &'static str)> {
+        let positive = |key: &str, value: usize| match value {
+            0 => Err((key.into(), "0".into(), "must be at least 1")),
             _ => Ok(()),
         };
         positive("train.epochs", self.train.epochs)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
-        self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);
-                return Err(("task.weight", value, "must be 0 or more"));
+                return Err(("task.weight".into(), value, "must be 0 or more"));
             }
         }
         Ok(())

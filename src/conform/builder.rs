@@ -9,8 +9,7 @@ use crate::data::Batch;
 use crate::kernels::variant::Direction;
 use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, embedding, gather, level, loss};
 use crate::kernels::{optimizer, weight_grad};
-use crate::optim::{EmbeddingUpdate, Rule};
-use crate::plan::{Activation, Level, Parameters, TensorId};
+use crate::plan::{Activation, Level, TensorId};
 use crate::reference::{BLOCK_ROWS, Of, Real, Reference};
 
 /// Steps behind the first, so that Adam's corrections are not at their start.
@@ -37,8 +36,8 @@ impl Builder {
             StepOp::LossSums => self.loss_sums(),
             StepOp::WeightGrad => self.weight_grad(),
             StepOp::Optimizer => self.optimizer(),
-            StepOp::EmbeddingUpdate => self.embedding_update(EmbeddingUpdate::Touched),
-            StepOp::EmbeddingOthers => self.embedding_update(EmbeddingUpdate::All),
+            StepOp::EmbeddingUpdate => self.embedding_update(true),
+            StepOp::EmbeddingOthers => self.embedding_update(false),
         }
         self.case
     }
@@ -63,7 +62,7 @@ impl Builder {
     /// The buffers `step` and `batch`.
     fn step_and_batch(&mut self) {
         let mut step = Step::new(self.place(), self.scene.batch_size);
-        step.set_optimizer(&self.form.rule().optimizer, STEP);
+        step.set_rule(&self.form.rule(), STEP);
         let mut words = BatchWords::default();
         let (words, _) = words.fill(&self.scene.plan, &self.scene.batch, &mut step);
         let words = words.to_vec();
@@ -185,21 +184,18 @@ impl Builder {
         let floats = self.scene.plan.dense.len;
         let parts = self.scene.draw.numbers(slots * floats);
         let rule = self.form.rule();
-        let after = |of: &dyn Fn(f32) -> Bounded| {
-            let mut bounded = self.scene.reference::<Bounded>(&[], &[]);
-            let sum = |i: usize| (0..slots).map(|s| of(parts[s * floats + i])).sum::<Bounded>();
-            bounded.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
-            bounded
-        };
-        let bounded = after(&Bounded::exact);
-        let mut twin = self.scene.reference::<f32>(&[], &[]);
+        let mut bounded = self.scene.reference_to_update::<Bounded>(&rule, &[]);
+        let mut twin = self.scene.reference_to_update::<f32>(&rule, &[]);
+        let before = Moved::dense(&twin);
+        let sum = |i: usize| (0..slots).map(|s| Bounded::exact(parts[s * floats + i])).sum::<Bounded>();
+        bounded.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
         let sum = |i: usize| (0..slots).map(|s| parts[s * floats + i]).sum::<f32>();
         twin.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
         self.step_and_batch();
         self.read("slots", &parts);
-        self.state(["params", "first", "second"], |p| p.dense.clone(), &bounded, &twin, |_| true);
+        self.moved("params", before, Moved::dense(&bounded), Moved::dense(&twin), |_| true);
         self.broken();
-        let kernel = kernels::plain(if matches!(self.form, Form::Adam) { "adam" } else { "sgd" });
+        let kernel = optimizer::kernel(rule.optimizer.formula());
         self.dispatch(kernel, optimizer::workgroups(self.place(), group(kernel)));
     }
 
@@ -216,38 +212,25 @@ impl Builder {
         self.read("broken", &marks);
     }
 
-    /// Parameters with their moments, before and after; `moves` says which floats a kernel is to move.
-    fn state(
+    /// Parameters with their optimizer's arrays, before and after; `moves` says which floats a kernel is to move.
+    fn moved(
         &mut self,
-        names: [&'static str; 3],
-        block: impl Fn(&Parameters<f32>) -> Vec<f32>,
-        bounded: &Reference<Bounded>,
-        twin: &Reference<f32>,
+        name: &'static str,
+        before: Moved<f32>,
+        bounded: Moved<Bounded>,
+        twin: Moved<f32>,
         moves: impl Fn(usize) -> bool,
     ) {
-        let is_sgd = matches!(self.form, Form::Sgd);
-        let [first, second] = &self.scene.moments;
-        let before = [block(&self.scene.parameters), block(first), block(second)];
-        let dense = names[0] == "params";
-        let of = |p: &Parameters<Bounded>| if dense { p.dense.clone() } else { p.embedding.clone() };
-        let [first, second] = bounded.moments();
-        let after = [of(bounded.parameters()), of(first), of(second)];
-        let [first, second] = twin.moments();
-        let twins = [block(twin.parameters()), block(first), block(second)];
-        let mut buffers = Vec::new();
-        for (i, (name, before)) in names.into_iter().zip(before).enumerate() {
-            let mut buffer = Buffer::written(name, &before);
-            // SGD has no second moments.
-            if !(is_sgd && i == 2) {
-                for at in (0..before.len()).filter(|&at| moves(at)) {
-                    buffer.expect[at] = near((after[i][at], twins[i][at]));
-                }
+        let after = bounded.0.iter().zip(&twin.0);
+        for ((name, before), (bounded, twin)) in [name, "first", "second"].into_iter().zip(&before.0).zip(after) {
+            let mut buffer = Buffer::written(name, before);
+            for at in (0..before.len()).filter(|&at| moves(at)) {
+                buffer.expect[at] = near((bounded[at], twin[at]));
             }
-            buffers.push(buffer);
+            if !before.is_empty() {
+                self.push(buffer);
+            }
         }
-        buffers.into_iter().for_each(|buffer| {
-            self.push(buffer);
-        });
     }
 
     // ---- embeddings -----------------------------------------------------------------------------------------------
@@ -277,12 +260,13 @@ impl Builder {
         self.read("columns", &columns);
     }
 
-    /// The update of the batch's table rows, or, of all, that of the others.
-    fn embedding_update(&mut self, rows: EmbeddingUpdate) {
+    /// The update of the batch's table rows, or that of the others.
+    fn embedding_update(&mut self, of_batch: bool) {
         let plan = self.scene.plan.clone();
-        let rule = Rule { embedding: rows, ..self.form.rule() };
-        let mut bounded = self.scene.reference::<Bounded>(&[], &[plan.input_slot]);
-        let mut twin = self.scene.reference::<f32>(&[], &[plan.input_slot]);
+        let rule = self.form.rule();
+        let mut bounded = self.scene.reference_to_update::<Bounded>(&rule, &[plan.input_slot]);
+        let mut twin = self.scene.reference_to_update::<f32>(&rule, &[plan.input_slot]);
+        let before = Moved::tables(&twin);
         bounded.update_tables(&self.scene.batch, &rule, STEP);
         twin.update_tables(&self.scene.batch, &rule, STEP);
         let mut is_touched = vec![false; plan.embedding.len];
@@ -291,7 +275,6 @@ impl Builder {
             let p = &plan.embedding.parameters[table as usize];
             is_touched[p.offset + row as usize * p.stride..][..p.stride].fill(true);
         }
-        let of_batch = rows == EmbeddingUpdate::Touched;
         // The others are told by the marks that the batch's rows have.
         let mark = |&touched: &bool| STEP as u32 - u32::from(of_batch || !touched);
         let marks: Vec<u32> = is_touched.iter().step_by(4).map(mark).collect();
@@ -303,25 +286,15 @@ impl Builder {
         }
         self.step_and_batch();
         self.fields();
-        self.state(
-            ["tables", "first", "second"],
-            |p| p.embedding.clone(),
-            &bounded,
-            &twin,
-            |at| is_touched[at] == of_batch,
-        );
+        let moves = |at: usize| is_touched[at] == of_batch;
+        self.moved("tables", before, Moved::tables(&bounded), Moved::tables(&twin), moves);
         self.push(touched);
         let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
         self.push(slot);
         self.broken();
-        let is_adam = matches!(self.form, Form::Adam);
         let segments = self.scene.batch.segments.rows.len();
-        let kernel = kernels::plain(match (is_adam, of_batch) {
-            (true, true) => "embedding_adam",
-            (true, false) => "embedding_adam_others",
-            (false, true) => "embedding_sgd",
-            (false, false) => "embedding_sgd_others",
-        });
+        let formula = rule.tables.formula();
+        let kernel = if of_batch { embedding::update_kernel(formula) } else { embedding::others_kernel(formula) };
         let workgroups = match of_batch {
             true => embedding::update_workgroups(self.place(), segments, group(kernel)),
             false => embedding::others_workgroups(self.place(), group(kernel)),
@@ -422,6 +395,23 @@ impl Builder {
             }
         }
         buffer
+    }
+}
+
+/// Parameters and their optimizer's arrays, of which a formula may have none: those are empty.
+struct Moved<T>([Vec<T>; 3]);
+
+impl<T: Real> Moved<T> {
+    fn dense(reference: &Reference<T>) -> Self {
+        let arrays = reference.state().map(|state| state.dense.arrays.clone());
+        let [first, second] = arrays.unwrap_or_default();
+        Self([reference.parameters().dense.clone(), first, second])
+    }
+
+    fn tables(reference: &Reference<T>) -> Self {
+        let tables = || reference.state().into_iter().flat_map(|state| &state.tables);
+        let [first, second] = [0, 1].map(|i| tables().flat_map(|table| &table.arrays[i]).copied().collect());
+        Self([reference.parameters().embedding.clone(), first, second])
     }
 }
 

@@ -17,6 +17,7 @@ mod microbenchmarks;
 mod models;
 pub mod page;
 mod report;
+mod rules;
 mod run;
 mod samples;
 mod scene;

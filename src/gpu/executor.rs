@@ -119,6 +119,7 @@ impl GpuExecutor {
 
     /// Runs ops once over the batch that was uploaded last, and waits for them.
     pub(super) fn run(&mut self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
+        self.loaded.make_state(&self.context, rule)?;
         self.record("ops", ops.iter().copied(), batch, rule, |_, _| {});
         self.flush()?;
         self.context.wait(None)
@@ -173,7 +174,8 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
+        self.loaded.make_state(&self.context, rule)?;
+        self.upload(batch, |s| s.set_rule(rule, step))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)

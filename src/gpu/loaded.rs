@@ -8,7 +8,7 @@ use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
 use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, weight_grad};
-use crate::optim::{Optimizer, Rule};
+use crate::optim::{Formula, Rule};
 use crate::plan::{Parameters, Plan};
 
 pub struct Loaded {
@@ -22,6 +22,8 @@ pub struct Loaded {
     stages: Stages,
     variants: Variants,
     weight_tiles: u32,
+    /// Of the dense parameters and the tables, as the optimizers' arrays were made for them; none before the first step.
+    formulas: Option<[Formula; 2]>,
 }
 
 impl Loaded {
@@ -42,7 +44,7 @@ impl Loaded {
         let slots = weight_grad::slots(batch_size);
         let buffers = Buffers::new(context, place, slots, variants, parameters, &layers)?;
         let stages = Stages::new(context, &pipelines, variants, &buffers);
-        Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles })
+        Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles, formulas: None })
     }
 
     /// A step's numbers, so far as they follow from the plan.
@@ -56,6 +58,17 @@ impl Loaded {
         if bytes as u64 > self.buffers.batch.size() {
             self.buffers.batch = context.storage("a batch", bytes * 3 / 2)?;
             self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the optimizers' arrays are there. Where another rule's were, they start anew.
+    pub fn make_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
+        let formulas = Some([rule.optimizer.formula(), rule.tables.formula()]);
+        if self.formulas != formulas {
+            self.buffers.make_state(context, &self.plan, rule)?;
+            self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+            self.formulas = formulas;
         }
         Ok(())
     }
@@ -82,7 +95,7 @@ impl Loaded {
 
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
-        let is_adam = matches!(rule.optimizer, Optimizer::Adam(_));
+        let (dense, tables) = (rule.optimizer.formula(), rule.tables.formula());
         let mut levels = |bound: &[BoundLevel]| {
             for b in bound {
                 b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
@@ -102,16 +115,17 @@ impl Loaded {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
             }
             StepOp::Optimizer => {
-                (if is_adam { &s.adam } else { &s.sgd }, kernels::optimizer::workgroups(place, p.adam.group()))
+                (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))
             }
-            StepOp::EmbeddingUpdate => (
-                if is_adam { &s.embedding_adam } else { &s.embedding_sgd },
-                kernels::embedding::update_workgroups(place, batch.segments.rows.len(), p.embedding_adam.group()),
-            ),
-            StepOp::EmbeddingOthers => (
-                if is_adam { &s.embedding_adam_others } else { &s.embedding_sgd_others },
-                kernels::embedding::others_workgroups(place, p.embedding_adam_others.group()),
-            ),
+            StepOp::EmbeddingUpdate => {
+                let group = p.embedding_update.get(tables).group();
+                let segments = batch.segments.rows.len();
+                (s.embedding_update.get(tables), kernels::embedding::update_workgroups(place, segments, group))
+            }
+            StepOp::EmbeddingOthers => {
+                let group = p.embedding_others.get(tables).group();
+                (s.embedding_others.get(tables), kernels::embedding::others_workgroups(place, group))
+            }
         };
         bound.dispatch(pass, workgroups);
     }

@@ -7,20 +7,31 @@ use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
-use crate::kernels::{self, Place, Step, level, loss, weight_grad};
-use crate::plan::Parameters;
+use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
+use crate::optim::{Formula, Rule};
+use crate::plan::{Parameters, Plan};
+
+/// One of each optimizer's formula.
+pub struct ByFormula<T>([T; Formula::ALL.len()]);
+
+impl<T> ByFormula<T> {
+    fn new(of: impl Fn(Formula) -> T) -> Self {
+        Self(Formula::ALL.map(of))
+    }
+
+    pub fn get(&self, formula: Formula) -> &T {
+        &self.0[formula as usize]
+    }
+}
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
     pub gather: Pipeline,
     pub embedding_forward: Pipeline,
-    pub embedding_adam: Pipeline,
-    pub embedding_sgd: Pipeline,
-    pub embedding_adam_others: Pipeline,
-    pub embedding_sgd_others: Pipeline,
+    pub embedding_update: ByFormula<Pipeline>,
+    pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
-    pub adam: Pipeline,
-    pub sgd: Pipeline,
+    pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, Direction), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
@@ -48,11 +59,10 @@ pub struct Buffers {
     pub dataset: wgpu::Buffer,
     pub sources: wgpu::Buffer,
     pub dense: wgpu::Buffer,
-    pub dense_first: wgpu::Buffer,
-    pub dense_second: wgpu::Buffer,
+    /// The optimizer's arrays; placeholders before the first step and where the formula has none.
+    pub dense_state: [wgpu::Buffer; 2],
     pub tables: wgpu::Buffer,
-    pub table_first: wgpu::Buffer,
-    pub table_second: wgpu::Buffer,
+    pub table_state: [wgpu::Buffer; 2],
     pub touched: wgpu::Buffer,
     pub values: wgpu::Buffer,
     pub grads: wgpu::Buffer,
@@ -74,33 +84,28 @@ pub struct Buffers {
 pub struct Stages {
     pub gather: Bound,
     pub embedding_forward: Bound,
-    pub embedding_adam: Bound,
-    pub embedding_sgd: Bound,
-    pub embedding_adam_others: Bound,
-    pub embedding_sgd_others: Bound,
+    pub embedding_update: ByFormula<Bound>,
+    pub embedding_others: ByFormula<Bound>,
     /// Of levels, then the towers; each one dispatch or several.
     pub forward: Vec<Vec<BoundLevel>>,
     pub input_grad: Vec<Vec<BoundLevel>>,
     pub towers: Vec<BoundLevel>,
     pub loss_sums: Bound,
     pub weight_grad: Bound,
-    pub adam: Bound,
-    pub sgd: Bound,
+    pub optimizer: ByFormula<Bound>,
 }
 
 impl Pipelines {
     pub fn new(context: &Context) -> Self {
-        let new = |entry: &str| Pipeline::new(context, kernels::plain(entry), &[]);
+        let kernel = |kernel: Kernel| Pipeline::new(context, kernel, &[]);
+        let new = |entry: &str| kernel(kernels::plain(entry));
         Self {
             gather: new("gather"),
             embedding_forward: new("embedding_forward"),
-            embedding_adam: new("embedding_adam"),
-            embedding_sgd: new("embedding_sgd"),
-            embedding_adam_others: new("embedding_adam_others"),
-            embedding_sgd_others: new("embedding_sgd_others"),
+            embedding_update: ByFormula::new(|formula| kernel(embedding::update_kernel(formula))),
+            embedding_others: ByFormula::new(|formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
-            adam: new("adam"),
-            sgd: new("sgd"),
+            optimizer: ByFormula::new(|formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
         }
@@ -129,7 +134,7 @@ impl Buffers {
         layers: &[weight_grad::Layer],
     ) -> Result<Self, ExecutorError> {
         let Place { plan, capacity } = place;
-        let (tasks, dense, tables) = (plan.tasks.len(), plan.dense.len * 4, plan.embedding.len * 4);
+        let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
         let arena = plan.arena_stride() * capacity * 4;
         let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
             let upload = |(p, items): (level::Program, u32)| {
@@ -144,11 +149,9 @@ impl Buffers {
             dataset: context.storage("the data set", 16)?,
             sources: context.storage("the data set's bag fields", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
-            dense_first: context.storage("the dense parameters' first moments", dense)?,
-            dense_second: context.storage("the dense parameters' second moments", dense)?,
+            dense_state: no_state(context)?,
             tables: context.upload("the embedding tables", &parameters.embedding)?,
-            table_first: context.storage("the embedding tables' first moments", tables)?,
-            table_second: context.storage("the embedding tables' second moments", tables)?,
+            table_state: no_state(context)?,
             touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
@@ -167,6 +170,43 @@ impl Buffers {
     }
 }
 
+/// Stands for an optimizer's arrays where there are none.
+fn no_state(context: &Context) -> Result<[wgpu::Buffer; 2], ExecutorError> {
+    let none = || context.storage("no optimizer state", 16);
+    Ok([none()?, none()?])
+}
+
+/// A formula's arrays before the first step; `floats` are the parameters'.
+fn state(
+    context: &Context,
+    what: &str,
+    formula: Formula,
+    floats: usize,
+    initial: f64,
+) -> Result<[wgpu::Buffer; 2], ExecutorError> {
+    let mut arrays = no_state(context)?;
+    for (array, name) in arrays.iter_mut().zip(formula.state()) {
+        let what = format!("{what}, the optimizer's {name}");
+        *array = match initial {
+            0.0 => context.storage(&what, floats * 4)?,
+            _ => context.upload(&what, &vec![initial as f32; floats])?,
+        };
+    }
+    Ok(arrays)
+}
+
+impl Buffers {
+    /// Makes the optimizers' arrays anew, as they are before the first step of a rule.
+    pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
+        let (dense, tables) = (rule.optimizer, rule.tables);
+        self.dense_state =
+            state(context, "the dense parameters", dense.formula(), plan.dense.len, dense.initial())?;
+        self.table_state =
+            state(context, "the embedding tables", tables.formula(), plan.embedding.len, tables.initial())?;
+        Ok(())
+    }
+}
+
 impl Stages {
     pub fn new(context: &Context, p: &Pipelines, variants: Variants, b: &Buffers) -> Self {
         let [forward, backward, both] = [Direction::Forward, Direction::Backward, Direction::Both]
@@ -174,9 +214,9 @@ impl Stages {
         let weight_grad = p.weight_grad(context, variants.weight_grad);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
-        let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
-        let tables =
-            [("tables", &b.tables), ("first", &b.table_first), ("second", &b.table_second), ("touched", &b.touched)];
+        let dense = [("params", &b.dense), ("first", &b.dense_state[0]), ("second", &b.dense_state[1])];
+        let [first, second] = &b.table_state;
+        let tables = [("tables", &b.tables), ("first", first), ("second", second), ("touched", &b.touched)];
         let inputs = [("fields", &b.fields), ("columns", &b.columns)];
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
@@ -189,17 +229,16 @@ impl Stages {
         Self {
             gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset), ("sources", &b.sources)]]),
             embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
-            embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
-            embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
+            embedding_update: ByFormula::new(|formula| {
+                bind(p.embedding_update.get(formula), &[&step, &tables, &inputs, &[("slot", &b.grads)]])
+            }),
+            embedding_others: ByFormula::new(|formula| bind(p.embedding_others.get(formula), &[&step, &tables])),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
-            adam: bind(&p.adam, &[&step, &dense]),
-            sgd: bind(&p.sgd, &[&step, &dense]),
+            optimizer: ByFormula::new(|formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }
     }
 }

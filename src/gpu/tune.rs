@@ -95,7 +95,7 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
         }
         _ => vec![("its one form".into(), default)],
     };
-    let cost = op.cost(Place { plan: &plan, capacity: rows }, &batch);
+    let cost = op.cost(Place { plan: &plan, capacity: rows }, &batch, &Rule::default());
     let time = |(variant, variants): (String, Variants)| {
         Ok(VariantTime { variant, seconds: time(gpu, &plan, &batch, variants, &[op])?, cost })
     };

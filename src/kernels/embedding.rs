@@ -1,6 +1,7 @@
 //! `shaders/embedding.wgsl`: gathering fields, and updating the table rows that a batch touches.
 
-use super::{NONE, Place, Workgroups, grid, shader_struct};
+use super::{Kernel, NONE, Place, Workgroups, grid, plain, shader_struct};
+use crate::optim::Formula;
 use crate::plan::{Field as PlanField, Plan, Pooling, pad4};
 
 shader_struct! {
@@ -64,6 +65,26 @@ pub fn forward_workgroups(place: Place, rows: usize, group: u32) -> Workgroups {
 pub fn widest(plan: &Plan) -> usize {
     let widest = plan.input.tables.iter().map(|t| t.dim).max();
     pad4(widest.unwrap_or(0)) / 4
+}
+
+/// The kernel of a formula over the batch's rows.
+pub fn update_kernel(formula: Formula) -> Kernel {
+    plain(match formula {
+        Formula::Adam => "embedding_adam",
+        Formula::Adagrad => "embedding_adagrad",
+        Formula::Momentum => "embedding_momentum",
+        Formula::Sgd => "embedding_sgd",
+    })
+}
+
+/// The kernel of a formula over the other rows.
+pub fn others_kernel(formula: Formula) -> Kernel {
+    plain(match formula {
+        Formula::Adam => "embedding_adam_others",
+        Formula::Adagrad => "embedding_adagrad_others",
+        Formula::Momentum => "embedding_momentum_others",
+        Formula::Sgd => "embedding_sgd_others",
+    })
 }
 
 /// An invocation per segment and vec4 of the widest table's vectors.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Place, weight_grad};
 use crate::data::Batch;
-use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
+use crate::optim::{Formula, Rule};
 use crate::plan::{Gate, Level, Linear, Plan, TensorId};
 
 /// A kernel's part in a step: one dispatch, or, where a level is not fused, several. Levels are counted through to the
@@ -35,8 +35,7 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
 
 /// What a step of training takes; `is_held` where the device holds the batch's data set.
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
-    let still = matches!(rule.optimizer, Optimizer::Sgd(sgd) if sgd.momentum == 0.0);
-    let others = rule.embedding == EmbeddingUpdate::All && !still;
+    let others = rule.tables.moves_others();
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
     let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
@@ -76,11 +75,20 @@ pub struct Cost {
     pub bytes: f64,
 }
 
-/// Floating-point operations of an Adam update of one parameter, roots and divisions counted as one each.
-const ADAM_FLOPS: f64 = 12.0;
+/// Floating-point operations of an update of one parameter, roots and divisions counted as one each, and the floats that
+/// it reads and writes: the parameter and its state, each twice.
+fn update_cost(formula: Formula) -> (f64, f64) {
+    let flops = match formula {
+        Formula::Adam => 12.0,
+        Formula::Adagrad => 7.0,
+        Formula::Momentum => 4.0,
+        Formula::Sgd => 2.0,
+    };
+    (flops, 2.0 * (1 + formula.state().len()) as f64)
+}
 
 impl StepOp {
-    pub fn cost(self, place: Place, batch: &Batch) -> Cost {
+    pub fn cost(self, place: Place, batch: &Batch, rule: &Rule) -> Cost {
         let plan = place.plan;
         let rows = batch.rows as f64;
         let level = |l: usize| plan.blocks().nth(l).map_or_else(Cost::default, |level| level_cost(plan, level, rows));
@@ -109,15 +117,18 @@ impl StepOp {
             Self::WeightGrad => weight_grad_cost(place, rows),
             Self::Optimizer => {
                 let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
-                Cost { flops: n * (ADAM_FLOPS + slots), bytes: 4.0 * n * (6.0 + slots) }
+                let (flops, floats) = update_cost(rule.optimizer.formula());
+                Cost { flops: n * (flops + slots), bytes: 4.0 * n * (floats + slots) }
             }
             Self::EmbeddingUpdate => {
                 let (gathered, touched) = (gathered_floats(plan, batch), touched_floats(plan, batch));
-                Cost { flops: gathered + ADAM_FLOPS * touched, bytes: 4.0 * (gathered + 6.0 * touched) }
+                let (flops, floats) = update_cost(rule.tables.formula());
+                Cost { flops: gathered + flops * touched, bytes: 4.0 * (gathered + floats * touched) }
             }
             Self::EmbeddingOthers => {
                 let n = plan.embedding.len as f64 - touched_floats(plan, batch);
-                Cost { flops: ADAM_FLOPS * n, bytes: 4.0 * 6.0 * n }
+                let (flops, floats) = update_cost(rule.tables.formula());
+                Cost { flops: flops * n, bytes: 4.0 * floats * n }
             }
         }
     }

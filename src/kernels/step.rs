@@ -2,7 +2,7 @@
 
 use super::{Place, embedding, shader_struct, weight_grad};
 use crate::data::Batch;
-use crate::optim::Optimizer;
+use crate::optim::{self, Rule};
 use crate::plan::Plan;
 
 shader_struct! {
@@ -30,12 +30,38 @@ shader_struct! {
         pub dense_length: u32,
         pub table_length: u32,
         pub slot_stride: u32,
+        pub padding: [u32; 2],
+        pub optimizer: Constants,
+        pub table: Constants,
+    }
+}
+
+shader_struct! {
+    /// `Constants` of `shaders/lib/step.wgsl`, which says what each number is.
+    pub struct Constants {
         pub rate: f32,
         pub root: f32,
         pub eps: f32,
         pub momentum: f32,
-        pub padding: [u32; 2],
+        pub decay: f32,
+        pub keep: f32,
+        pub padding: [f32; 2],
         pub betas: [f32; 4],
+    }
+}
+
+impl From<optim::Constants> for Constants {
+    fn from(c: optim::Constants) -> Self {
+        Self {
+            rate: c.rate as f32,
+            root: c.root as f32,
+            eps: c.eps as f32,
+            momentum: c.momentum as f32,
+            decay: c.decay as f32,
+            keep: c.keep as f32,
+            padding: [0.0; 2],
+            betas: [c.beta1, c.beta2, 1.0 - c.beta1, 1.0 - c.beta2].map(|b| b as f32),
+        }
     }
 }
 
@@ -52,18 +78,9 @@ impl Step {
         }
     }
 
-    pub fn set_optimizer(&mut self, optimizer: &Optimizer, step: u64) {
+    pub fn set_rule(&mut self, rule: &Rule, step: u64) {
         self.step = u32::try_from(step).unwrap_or(u32::MAX);
-        match optimizer {
-            Optimizer::Adam(adam) => {
-                let (rate, root) = adam.corrections(step);
-                (self.rate, self.root, self.eps) = (rate as f32, root as f32, adam.eps as f32);
-                self.betas = [adam.beta1, adam.beta2, 1.0 - adam.beta1, 1.0 - adam.beta2].map(|b| b as f32);
-            }
-            Optimizer::Sgd(sgd) => {
-                (self.rate, self.momentum) = (sgd.learning_rate as f32, sgd.momentum as f32);
-            }
-        }
+        (self.optimizer, self.table) = (rule.dense_at(step).into(), rule.tables_at(step).into());
     }
 }
 
