@@ -40,7 +40,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
             StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => levels.clone().collect(),
             StepOp::WeightGrad => weight_grads.clone().collect(),
             StepOp::Optimizer | StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers => vec![Form::Adam, Form::Sgd],
-            StepOp::Gather | StepOp::EmbeddingForward | StepOp::LossSums => vec![Form::One],
+            _ => vec![Form::One],
         };
         targets.extend(forms.into_iter().map(|form| Target::Op(op, form)));
     }
@@ -86,7 +86,9 @@ impl Target {
     pub fn classes(self) -> &'static [Class] {
         use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, OneHot, OneId, SaturatedGates, Tiny};
         match self {
-            Self::Op(StepOp::Gather, _) => &[Normal, OneId, EmptyBags],
+            Self::Op(StepOp::Gather, _) => &[Normal],
+            Self::Op(StepOp::EmbeddingRows, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::EmbeddingMarks, _) => &[Normal, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingForward, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, OneId, EmptyBags],
             Self::Op(StepOp::LevelForward(_) | StepOp::LevelInputGrad(_), _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates]

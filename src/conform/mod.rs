@@ -20,6 +20,7 @@ mod report;
 mod run;
 mod samples;
 mod scene;
+mod tables;
 
 pub use bounded::Bounded;
 pub use case::{Buffer, Case, Class, Dispatch, Expect};

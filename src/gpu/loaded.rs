@@ -34,13 +34,14 @@ impl Loaded {
         parameters: &Parameters<f32>,
         batch_size: usize,
         variants: Variants,
+        shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
         let batch_size = batch_size.max(1);
         let capacity = batch_size.next_multiple_of(variants.level.rows_of_workgroup() as usize);
         let place = Place { plan: &plan, capacity };
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
         let slots = weight_grad::slots(batch_size);
-        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers)?;
+        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, variants, &buffers);
         Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles })
     }
@@ -51,10 +52,18 @@ impl Loaded {
         Step::new(self.place(), self.batch_size)
     }
 
-    /// Sees to it that a batch of so many bytes has room.
-    pub fn make_room(&mut self, context: &Context, bytes: usize) -> Result<(), ExecutorError> {
-        if bytes as u64 > self.buffers.batch.size() {
-            self.buffers.batch = context.storage("a batch", bytes * 3 / 2)?;
+    /// Sees to it that a batch of so many bytes and segments has room.
+    pub fn make_room(&mut self, context: &Context, bytes: usize, segments: usize) -> Result<(), ExecutorError> {
+        let has_batch_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
+        if self.buffers.tables.make_room(context, &self.plan, segments)? || has_batch_grown {
+            self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the optimizer's state of the tables has room.
+    pub fn keep_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
+        if self.buffers.tables.keep_state(context, rule)? {
             self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
         }
         Ok(())
@@ -67,11 +76,10 @@ impl Loaded {
             return Ok(false);
         }
         let held = gather::lay_out(dataset);
-        self.buffers.dataset = match context.upload("the data set", &held.words) {
+        self.buffers.dataset = match context.upload("the data set", &held) {
             Err(ExecutorError::OutOfMemory { .. }) => return Ok(false),
             uploaded => uploaded?,
         };
-        self.buffers.sources = context.upload("the data set's bag fields", &held.sources)?;
         self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
         Ok(true)
     }
@@ -104,16 +112,31 @@ impl Loaded {
             StepOp::Optimizer => {
                 (if is_adam { &s.adam } else { &s.sgd }, kernels::optimizer::workgroups(place, p.adam.group()))
             }
-            StepOp::EmbeddingUpdate => (
-                if is_adam { &s.embedding_adam } else { &s.embedding_sgd },
-                kernels::embedding::update_workgroups(place, batch.segments.rows.len(), p.embedding_adam.group()),
-            ),
-            StepOp::EmbeddingOthers => (
-                if is_adam { &s.embedding_adam_others } else { &s.embedding_sgd_others },
-                kernels::embedding::others_workgroups(place, p.embedding_adam_others.group()),
-            ),
+            StepOp::EmbeddingRows | StepOp::EmbeddingUpdate | StepOp::EmbeddingMarks | StepOp::EmbeddingOthers => {
+                return self.dispatch_shards(pass, op, is_adam);
+            }
         };
         bound.dispatch(pass, workgroups);
+    }
+
+    /// Ops over tables: one dispatch for each shard that has work.
+    fn dispatch_shards(&self, pass: &mut wgpu::ComputePass, op: StepOp, is_adam: bool) {
+        for (stages, shard) in self.stages.shards.iter().zip(&self.buffers.tables.of_batch) {
+            let bound = match (op, is_adam) {
+                (StepOp::EmbeddingRows, _) => &stages.rows,
+                (StepOp::EmbeddingMarks, _) => &stages.marks,
+                (StepOp::EmbeddingOthers, true) => &stages.adam_others,
+                (StepOp::EmbeddingOthers, false) => &stages.sgd_others,
+                (_, true) => &stages.adam,
+                (_, false) => &stages.sgd,
+            };
+            let group = self.pipelines.embedding_rows.group();
+            let workgroups = match op {
+                StepOp::EmbeddingOthers => shard.whole_workgroups(group),
+                _ => shard.segment_workgroups(&self.plan, group),
+            };
+            bound.dispatch(pass, workgroups);
+        }
     }
 
     /// Copies a batch's logits behind `row` in a buffer of [rows, tasks] vec4s, whose first floats they are.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
+use super::tables::Tables;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
 use crate::kernels::{self, Place, Step, level, loss, weight_grad};
@@ -13,9 +14,11 @@ use crate::plan::Parameters;
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
     pub gather: Pipeline,
+    pub embedding_rows: Pipeline,
     pub embedding_forward: Pipeline,
     pub embedding_adam: Pipeline,
     pub embedding_sgd: Pipeline,
+    pub embedding_marks: Pipeline,
     pub embedding_adam_others: Pipeline,
     pub embedding_sgd_others: Pipeline,
     pub loss_sums: Pipeline,
@@ -44,16 +47,12 @@ pub struct BoundLevel {
 pub struct Buffers {
     pub step: wgpu::Buffer,
     pub batch: wgpu::Buffer,
-    /// The data set that the device holds, and where its bag fields are; placeholders where it holds none.
+    /// The data set that the device holds; a placeholder where it holds none.
     pub dataset: wgpu::Buffer,
-    pub sources: wgpu::Buffer,
     pub dense: wgpu::Buffer,
     pub dense_first: wgpu::Buffer,
     pub dense_second: wgpu::Buffer,
-    pub tables: wgpu::Buffer,
-    pub table_first: wgpu::Buffer,
-    pub table_second: wgpu::Buffer,
-    pub touched: wgpu::Buffer,
+    pub tables: Tables,
     pub values: wgpu::Buffer,
     pub grads: wgpu::Buffer,
     pub slots: wgpu::Buffer,
@@ -74,10 +73,7 @@ pub struct Buffers {
 pub struct Stages {
     pub gather: Bound,
     pub embedding_forward: Bound,
-    pub embedding_adam: Bound,
-    pub embedding_sgd: Bound,
-    pub embedding_adam_others: Bound,
-    pub embedding_sgd_others: Bound,
+    pub shards: Vec<ShardStages>,
     /// Of levels, then the towers; each one dispatch or several.
     pub forward: Vec<Vec<BoundLevel>>,
     pub input_grad: Vec<Vec<BoundLevel>>,
@@ -88,14 +84,26 @@ pub struct Stages {
     pub sgd: Bound,
 }
 
+/// The kernels of a shard of the tables with its buffers.
+pub struct ShardStages {
+    pub rows: Bound,
+    pub adam: Bound,
+    pub sgd: Bound,
+    pub marks: Bound,
+    pub adam_others: Bound,
+    pub sgd_others: Bound,
+}
+
 impl Pipelines {
     pub fn new(context: &Context) -> Self {
         let new = |entry: &str| Pipeline::new(context, kernels::plain(entry), &[]);
         Self {
             gather: new("gather"),
+            embedding_rows: new("embedding_rows"),
             embedding_forward: new("embedding_forward"),
             embedding_adam: new("embedding_adam"),
             embedding_sgd: new("embedding_sgd"),
+            embedding_marks: new("embedding_marks"),
             embedding_adam_others: new("embedding_adam_others"),
             embedding_sgd_others: new("embedding_sgd_others"),
             loss_sums: new("loss_sums"),
@@ -127,9 +135,10 @@ impl Buffers {
         variants: Variants,
         parameters: &Parameters<f32>,
         layers: &[weight_grad::Layer],
+        shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
         let Place { plan, capacity } = place;
-        let (tasks, dense, tables) = (plan.tasks.len(), plan.dense.len * 4, plan.embedding.len * 4);
+        let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
         let arena = plan.arena_stride() * capacity * 4;
         let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
             let upload = |(p, items): (level::Program, u32)| {
@@ -142,14 +151,10 @@ impl Buffers {
             step: context.buffer("step", size_of::<Step>() as u64, uniform)?,
             batch: context.storage("a batch", 16)?,
             dataset: context.storage("the data set", 16)?,
-            sources: context.storage("the data set's bag fields", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
             dense_first: context.storage("the dense parameters' first moments", dense)?,
             dense_second: context.storage("the dense parameters' second moments", dense)?,
-            tables: context.upload("the embedding tables", &parameters.embedding)?,
-            table_first: context.storage("the embedding tables' first moments", tables)?,
-            table_second: context.storage("the embedding tables' second moments", tables)?,
-            touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
+            tables: Tables::new(context, plan, &parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
             slots: context.storage("the slots of weight gradients", dense * slots)?,
@@ -175,9 +180,7 @@ impl Stages {
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
-        let tables =
-            [("tables", &b.tables), ("first", &b.table_first), ("second", &b.table_second), ("touched", &b.touched)];
-        let inputs = [("fields", &b.fields), ("columns", &b.columns)];
+        let inputs = [("fields", &b.fields), ("columns", &b.columns), ("rows", &b.tables.rows)];
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
@@ -186,13 +189,25 @@ impl Stages {
             items: program.items,
         };
         let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
+        let of_batch = [&step[..], &inputs, &[("slot", &b.grads)]].concat();
+        let of_shard = |number: usize| {
+            let bind = |pipeline: &Pipeline| {
+                let shared = |name: &str| of_batch.iter().find(|(n, _)| *n == name).map(|(_, b)| b.as_entire_binding());
+                pipeline.bind_each(context, |name| b.tables.binding(number, name).or_else(|| shared(name)))
+            };
+            ShardStages {
+                rows: bind(&p.embedding_rows),
+                adam: bind(&p.embedding_adam),
+                sgd: bind(&p.embedding_sgd),
+                marks: bind(&p.embedding_marks),
+                adam_others: bind(&p.embedding_adam_others),
+                sgd_others: bind(&p.embedding_sgd_others),
+            }
+        };
         Self {
-            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset), ("sources", &b.sources)]]),
-            embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
-            embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
-            embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
+            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset)]]),
+            embedding_forward: bind(&p.embedding_forward, &[&step, &inputs, &[("slot", &b.values)]]),
+            shards: (0..b.tables.buffers.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
             towers: each(&both, &b.towers),

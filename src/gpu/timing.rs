@@ -153,6 +153,7 @@ impl GpuExecutor {
         rule: &Rule,
         step: u64,
     ) -> Result<StepTimes, ExecutorError> {
+        self.loaded.keep_state(&self.context, rule)?;
         let start = Instant::now();
         self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
         self.flush()?;

@@ -1,0 +1,152 @@
+//! The cases of the kernels that read or write embedding tables: in one shard, or in several with buffers of their own.
+
+use super::builder::{Builder, Part};
+use super::bounded::Bounded;
+use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
+use super::cases::Form;
+use crate::kernels::{self, Kernel, Shards, StepOp, embedding};
+use crate::optim::{EmbeddingUpdate, Rule};
+use crate::plan::Plan;
+use crate::reference::Of;
+
+/// Bytes of a shard: of all tables, of a part that a table may begin or end in, and of a few rows.
+const SHARD_BYTES: [u64; 3] = [1 << 20, 600, 80];
+
+impl Builder {
+    pub(super) fn embedding_forward(&mut self) {
+        let plan = self.scene.plan.clone();
+        let written = self.written(Part::Embedding, (&[], &[]), Of::Values, &[plan.input_slot]);
+        let mut slot = self.arena("slot", Of::Values, &[], &written);
+        // No row behind the batch is written.
+        for word in &mut slot.expect {
+            if matches!(word, Expect::Free) {
+                *word = Expect::Kept;
+            }
+        }
+        self.step_and_batch();
+        self.push(slot);
+        self.fields();
+        let mut rows = self.compact_block();
+        self.each_of_rows(&plan, |at, x| rows[at] = x.to_bits());
+        self.push(Buffer::written("rows", &rows));
+        let kernel = kernels::plain("embedding_forward");
+        self.dispatch(kernel, embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel)));
+    }
+
+    pub(super) fn embedding_rows(&mut self) {
+        let plan = self.scene.plan.clone();
+        let mut rows = Buffer::written("rows", &self.compact_block());
+        self.each_of_rows(&plan, |at, x| rows.expect[at] = near((Bounded::exact(x), x)));
+        self.step_and_batch();
+        self.push(rows);
+        let tables = Buffer::written("tables", &self.scene.parameters.embedding);
+        self.dispatch_shards(StepOp::EmbeddingRows, "embedding_rows", vec![(tables, 1)]);
+    }
+
+    /// The block of the batch's table rows, before anything is in it.
+    fn compact_block(&self) -> Vec<u32> {
+        let segments = self.scene.batch.segments.rows.len();
+        vec![POISON; embedding::compact_floats(&self.scene.plan, segments).max(4)]
+    }
+
+    /// Calls `f` with each float of the batch's table rows, padding included, and its place in the compact block.
+    fn each_of_rows(&self, plan: &Plan, mut f: impl FnMut(usize, f32)) {
+        let segments = &self.scene.batch.segments;
+        for (segment, (&table, &row)) in segments.tables.iter().zip(&segments.rows).enumerate() {
+            let table = &plan.embedding.parameters[table as usize];
+            let floats = &self.scene.parameters.embedding[table.offset + row as usize * table.stride..][..table.stride];
+            let start = embedding::compact_floats(plan, segment);
+            floats.iter().enumerate().for_each(|(i, &x)| f(start + i, x));
+        }
+    }
+
+    fn fields(&mut self) {
+        let (fields, columns) = (embedding::fields(self.place()), embedding::columns(self.place()));
+        self.read("fields", &fields);
+        self.read("columns", &columns);
+    }
+
+    /// Of each float of the tables, whether the batch holds its row.
+    fn touched(&self) -> Vec<bool> {
+        let mut is_touched = vec![false; self.scene.plan.embedding.len];
+        let segments = &self.scene.batch.segments;
+        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
+            let p = &self.scene.plan.embedding.parameters[table as usize];
+            is_touched[p.offset + row as usize * p.stride..][..p.stride].fill(true);
+        }
+        is_touched
+    }
+
+    /// The marks of vec4s, by what the batch holds.
+    fn marks(&self, mark: impl Fn(bool) -> u32) -> Vec<u32> {
+        self.touched().into_iter().step_by(4).map(mark).collect()
+    }
+
+    pub(super) fn embedding_marks(&mut self, step: u32) {
+        let before = self.marks(|_| step - 1);
+        let mut touched = Buffer::written("touched", &before);
+        for (expect, mark) in touched.expect.iter_mut().zip(self.marks(u32::from)) {
+            if mark == 1 {
+                *expect = Expect::Bits(step);
+            }
+        }
+        self.step_and_batch();
+        self.dispatch_shards(StepOp::EmbeddingMarks, "embedding_marks", vec![(touched, 4)]);
+    }
+
+    /// The update of the batch's table rows, or, of all, that of the others.
+    pub(super) fn embedding_update(&mut self, rows: EmbeddingUpdate, step: u32) {
+        let plan = self.scene.plan.clone();
+        let rule = Rule { embedding: rows, ..self.form.rule() };
+        let mut bounded = self.scene.reference::<Bounded>(&[], &[plan.input_slot]);
+        let mut twin = self.scene.reference::<f32>(&[], &[plan.input_slot]);
+        bounded.update_tables(&self.scene.batch, &rule, u64::from(step));
+        twin.update_tables(&self.scene.batch, &rule, u64::from(step));
+        let (is_touched, of_batch) = (self.touched(), rows == EmbeddingUpdate::Touched);
+        self.step_and_batch();
+        self.fields();
+        let names = ["tables", "first", "second"];
+        let state = self.state(names, |p| p.embedding.clone(), &bounded, &twin, |at| is_touched[at] == of_batch);
+        let mut buffers: Vec<(Buffer, usize)> = state.into_iter().map(|buffer| (buffer, 1)).collect();
+        if !of_batch {
+            buffers.push((Buffer::written("touched", &self.marks(|touched| step - u32::from(!touched))), 4));
+        }
+        let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
+        self.push(slot);
+        let (op, entry) = match (matches!(self.form, Form::Adam), of_batch) {
+            (true, true) => (StepOp::EmbeddingUpdate, "embedding_adam"),
+            (true, false) => (StepOp::EmbeddingOthers, "embedding_adam_others"),
+            (false, true) => (StepOp::EmbeddingUpdate, "embedding_sgd"),
+            (false, false) => (StepOp::EmbeddingOthers, "embedding_sgd_others"),
+        };
+        self.dispatch_shards(op, entry, buffers);
+        self.broken();
+    }
+
+    /// Cuts buffers over all tables into shards, each buffer with the floats that a word of it stands for, and dispatches
+    /// a kernel over each shard.
+    fn dispatch_shards(&mut self, op: StepOp, entry: &'static str, buffers: Vec<(Buffer, usize)>) {
+        let plan = self.scene.plan.clone();
+        let bytes = self.scene.draw.one_of(&SHARD_BYTES);
+        let shards = Shards::new(&plan.embedding, bytes);
+        self.case.shape.push_str(&format!(", {} shards", shards.ranges().len()));
+        let kernel: Kernel = kernels::plain(entry);
+        let segments = self.scene.batch.segments.clone();
+        for (floats, shard) in shards.ranges().zip(shards.of_batch(&plan, &segments)) {
+            let mut own = vec![self.push(Buffer::read("shard", &[shard]))];
+            for (buffer, floats_of_word) in &buffers {
+                let words = floats.start / floats_of_word..floats.end / floats_of_word;
+                own.push(self.push(Buffer {
+                    name: buffer.name,
+                    words: buffer.words[words.clone()].to_vec(),
+                    expect: buffer.expect[words].to_vec(),
+                }));
+            }
+            let workgroups = match op {
+                StepOp::EmbeddingOthers => shard.whole_workgroups(group(kernel)),
+                _ => shard.segment_workgroups(&plan, group(kernel)),
+            };
+            self.case.dispatches.push(Dispatch { kernel, overrides: Vec::new(), workgroups, own });
+        }
+    }
+}
