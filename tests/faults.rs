@@ -197,10 +197,10 @@ const FAULTS: [Fault; 53] = [
     ),
     fault("a shard taken to start with the tables", COPY, " - shard.start", ""),
     fault(
-        "a segment of the next shard",
+        "a shard's last segment left out",
         ROWS,
         "part.segment >= shard.segment_end",
-        "part.segment > shard.segment_end",
+        "part.segment + 1u >= shard.segment_end",
     ),
     fault(
         "a shard's first segment left out",
@@ -213,8 +213,18 @@ const FAULTS: [Fault; 53] = [
     fault("a row that is not marked", MARKS, "touched[place(part)] = step.step;", ""),
     fault("the last vec4 of a shard left out", OTHERS, "i >= shard.length", "i + 1u >= shard.length"),
     fault("rows of the batch moved twice", OTHERS, "touched[i] == step.step || ", ""),
-    fault("numbers of the next row", GATHER, "dataset[batch[step.order + row] * width", "dataset[(batch[step.order + row] + 1u) * width"),
-    fault("labels in the place of masks", GATHER, "return step.masks + row * step.tasks + label - step.tasks;", "return step.labels + row * step.tasks + label - step.tasks;"),
+    fault(
+        "numbers of the next row",
+        GATHER,
+        "dataset[batch[step.order + row] * width",
+        "dataset[(batch[step.order + row] + 1u) * width",
+    ),
+    fault(
+        "labels in the place of masks",
+        GATHER,
+        "return step.masks + row * step.tasks + label - step.tasks;",
+        "return step.labels + row * step.tasks + label - step.tasks;",
+    ),
 ];
 
 impl Fault {

@@ -1,7 +1,7 @@
 //! The cases of the kernels that read or write embedding tables: in one shard, or in several with buffers of their own.
 
-use super::builder::{Builder, Part};
 use super::bounded::Bounded;
+use super::builder::{Builder, Part};
 use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
 use super::cases::Form;
 use crate::kernels::{self, Kernel, Shards, StepOp, embedding};

@@ -95,8 +95,7 @@ mod tests {
     #[test]
     fn sorting_by_id_is_stable_at_any_size_of_id() {
         for highest in [1u64, 2047, 2048, 5_000_000, u64::from(u32::MAX)] {
-            let mut keys: Vec<u64> =
-                (0..997u64).map(|i| ((i * 7_368_787 + 13) % (highest + 1)) << 32 | i).collect();
+            let mut keys: Vec<u64> = (0..997u64).map(|i| ((i * 7_368_787 + 13) % (highest + 1)) << 32 | i).collect();
             let mut wanted = keys.clone();
             wanted.sort_unstable();
             sort_by_id(&mut keys, &mut Vec::new());
