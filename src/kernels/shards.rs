@@ -92,8 +92,9 @@ mod tests {
 
     #[test]
     fn one_shard_holds_all_tables_that_fit() {
-        assert_eq!(Shards::new(&layout(), 4 * 76).0, [0..76]);
-        assert_eq!(Shards::new(&layout(), u64::MAX).0, [0..76]);
+        let whole = Shards(vec![Range { start: 0, end: 76 }]);
+        assert_eq!(Shards::new(&layout(), 4 * 76), whole);
+        assert_eq!(Shards::new(&layout(), u64::MAX), whole);
         assert_eq!(Shards::new(&Layout::default(), 1 << 20), Shards::default());
     }
 
