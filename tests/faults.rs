@@ -43,11 +43,13 @@ const GATHER: (&str, &str) = ("gather", "");
 const EMBEDDING: (&str, &str) = ("embedding forward", "");
 const ROWS: (&str, &str) = ("embedding update", "adam");
 const LAZY: (&str, &str) = ("embedding update", "lazy adam");
+const COPY: (&str, &str) = ("embedding rows", "");
+const MARKS: (&str, &str) = ("embedding marks", "");
 const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 53] = [
+const FAULTS: [Fault; 60] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -193,10 +195,10 @@ const FAULTS: [Fault; 53] = [
         "if f.mean == 2u && end - start > 1u",
     ),
     fault(
-        "a table's row of the wrong length",
+        "rows of the wrong length in the compact block",
         EMBEDDING,
-        "batch[step.ids + i] * stride",
-        "batch[step.ids + i] * f.dim",
+        "batch[step.ids + i] * step.widest",
+        "batch[step.ids + i] * ((f.dim + 3u) / 4u)",
     ),
     fault(
         "a gradient of the wrong row",
@@ -204,15 +206,42 @@ const FAULTS: [Fault; 53] = [
         "slot[bag % step.rows * step.slot_stride",
         "slot[bag / step.rows * step.slot_stride",
     ),
-    fault("a row that is not marked", ROWS, "touched[i] = step.step;", ""),
     fault(
         "the dense parameters' constants for a table",
         LAZY,
-        "row_gradient(part), step.table);",
+        "row_gradient(part), shard.optimizer);",
         "row_gradient(part), step.optimizer);",
     ),
+    fault("a shard taken to start with the tables", COPY, " - shard.start", ""),
+    fault(
+        "a shard's last segment left out",
+        ROWS,
+        "part.segment >= shard.segment_end",
+        "part.segment + 1u >= shard.segment_end",
+    ),
+    fault(
+        "a shard's first segment left out",
+        COPY,
+        "shard.segments + i / step.widest",
+        "shard.segments + 1u + i / step.widest",
+    ),
+    fault("a narrow row copied too far", COPY, "part.component >= batch", "part.component > batch"),
+    fault("a gradient of another shard's segment", ROWS, "shard.segments + i / step.widest", "i / step.widest"),
+    fault("a row that is not marked", MARKS, "touched[place(part)] = step.step;", ""),
+    fault("the last vec4 of a shard left out", OTHERS, "i >= shard.length", "i + 1u >= shard.length"),
     fault("rows of the batch moved twice", OTHERS, "touched[i] == step.step || ", ""),
-    fault("ids of the next row", GATHER, "dataset[source.starts + row]", "dataset[source.starts + row + 1u]"),
+    fault(
+        "numbers of the next row",
+        GATHER,
+        "dataset[batch[step.order + row] * width",
+        "dataset[(batch[step.order + row] + 1u) * width",
+    ),
+    fault(
+        "labels in the place of masks",
+        GATHER,
+        "return step.masks + row * step.tasks + label - step.tasks;",
+        "return step.labels + row * step.tasks + label - step.tasks;",
+    ),
 ];
 
 impl Fault {

@@ -343,6 +343,36 @@ fn parameters_after_steps_of_every_optimizer_match_the_reference() {
     });
 }
 
+/// The tables take 416 bytes: one shard, two that cut the middle table, and one for each two rows of the widest.
+#[test]
+fn tables_in_several_shards_give_the_same_bits_as_in_one() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let (parameters, other) = (random::parameters(&plan, 5), random::parameters(&plan, 6));
+        let bytes = 4 * plan.embedding.len as u64;
+        for rule in rules() {
+            let run = |gpu: &Gpu| {
+                let variants = gpu.default_variants();
+                let mut executor = GpuExecutor::new(gpu, plan.clone(), &other, 64, variants).unwrap();
+                executor.set_parameters(&parameters).unwrap();
+                for step in 1..=4 {
+                    let rows = [64, 3, 1, 50][step as usize - 1];
+                    let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
+                    executor.train_step(&batch, &rule, step).unwrap();
+                }
+                let batch = random::batch(&plan.input, plan.tasks.len(), 64, 9);
+                let logits = executor.predict(&mut std::iter::once(batch)).unwrap();
+                (executor.parameters().unwrap().map(f32::to_bits), logits)
+            };
+            let expected = run(gpu);
+            assert_ne!(expected.0, parameters.map(f32::to_bits), "{device}: nothing was learnt");
+            for most in [bytes - 16, bytes / 2 + 16, 64] {
+                assert!(run(&gpu.clone().with_shards_of(most)) == expected, "{device} {rule:?} shards of {most} bytes");
+            }
+        }
+    });
+}
+
 #[test]
 fn sums_for_progress_match_the_cpu_device() {
     each_device(|device, gpu| {

@@ -68,6 +68,7 @@ fn host_structs_lie_as_the_shaders_declare_them() {
     }
     assert_same::<kernels::embedding::Column>("embedding");
     assert_same::<kernels::embedding::Field>("embedding");
+    assert_same::<kernels::embedding::Shard>("embedding");
     assert_same::<kernels::level::Op>("level");
     assert_same::<kernels::loss::Task>("loss");
     assert_same::<kernels::weight_grad::Layer>("weight_grad");

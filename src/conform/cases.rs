@@ -43,7 +43,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
             StepOp::Optimizer => rules::optimizers().into_iter().map(Form::Optimizer).collect(),
             StepOp::EmbeddingUpdate => rules::of_batch().into_iter().map(Form::Table).collect(),
             StepOp::EmbeddingOthers => rules::of_others().into_iter().map(Form::Table).collect(),
-            StepOp::Gather | StepOp::EmbeddingForward | StepOp::LossSums => vec![Form::One],
+            _ => vec![Form::One],
         };
         targets.extend(forms.into_iter().map(|form| Target::Op(op, form)));
     }
@@ -88,7 +88,9 @@ impl Target {
     pub fn classes(self) -> &'static [Class] {
         use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, OneHot, OneId, SaturatedGates, Tiny};
         match self {
-            Self::Op(StepOp::Gather, _) => &[Normal, OneId, EmptyBags],
+            Self::Op(StepOp::Gather, _) => &[Normal],
+            Self::Op(StepOp::EmbeddingRows, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::EmbeddingMarks, _) => &[Normal, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingForward, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, OneId, EmptyBags],
             Self::Op(StepOp::LevelForward(_) | StepOp::LevelInputGrad(_), _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates]

@@ -21,6 +21,7 @@ mod rules;
 mod run;
 mod samples;
 mod scene;
+mod tables;
 
 pub use bounded::Bounded;
 pub use case::{Buffer, Case, Class, Dispatch, Expect};

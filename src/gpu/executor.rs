@@ -10,7 +10,7 @@ use super::stages::Pipelines;
 use crate::data::{Batch, Dataset};
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
 use crate::kernels::variant::{Abilities, Variants};
-use crate::kernels::{self, BatchWords, Step, StepOp, loss};
+use crate::kernels::{self, BatchWords, StepOp, loss};
 use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, TensorId};
 
@@ -22,6 +22,8 @@ const PREDICTION_BYTES: usize = 64 << 20;
 pub struct Gpu {
     pub(super) context: Arc<Context>,
     pipelines: Arc<Pipelines>,
+    /// What one shard of the embedding tables may take.
+    shard_bytes: u64,
 }
 
 impl Gpu {
@@ -33,7 +35,13 @@ impl Gpu {
         let context = Context::open(choice, checks)?;
         let pipelines = Arc::new(Pipelines::new(&context));
         context.check()?;
-        Ok(Self { context: Arc::new(context), pipelines })
+        let shard_bytes = context.max_binding.min(context.max_buffer);
+        Ok(Self { context: Arc::new(context), pipelines, shard_bytes })
+    }
+
+    /// The same device, on which embedding tables are cut into shards of at most so many bytes, smaller than it asks for.
+    pub fn with_shards_of(self, bytes: u64) -> Self {
+        Self { shard_bytes: self.shard_bytes.min(bytes), ..self }
     }
 
     /// What decides which variants of kernels this device can run.
@@ -72,8 +80,8 @@ impl GpuExecutor {
         batch_size: usize,
         variants: Variants,
     ) -> Result<Self, ExecutorError> {
-        let Gpu { context, pipelines } = gpu.clone();
-        let loaded = Loaded::new(&context, pipelines, plan, parameters, batch_size, variants)?;
+        let Gpu { context, pipelines, shard_bytes } = gpu.clone();
+        let loaded = Loaded::new(&context, pipelines, plan, parameters, batch_size, variants, shard_bytes)?;
         context.check()?;
         let (words, recorder) = (BatchWords::default(), Recorder::new(&context));
         Ok(Self { context, loaded, words, recorder })
@@ -106,20 +114,23 @@ impl GpuExecutor {
     }
 
     /// Records the upload of a batch and of its step's numbers.
-    pub(super) fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<(), ExecutorError> {
+    pub(super) fn upload(&mut self, batch: &Batch, rule: &Rule, number: u64) -> Result<(), ExecutorError> {
         let mut step = self.loaded.step(batch);
-        set(&mut step);
+        step.set_rule(rule, number);
         let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
         let bytes: &[u8] = bytemuck::cast_slice(words);
-        self.loaded.make_room(&self.context, 4 * all)?;
+        self.loaded.make_room(&self.context, 4 * all, batch.segments.rows.len())?;
         self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
+        let tables = &mut self.loaded.buffers.tables;
+        let uniforms = tables.uniforms.clone();
+        self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, &batch.segments, rule, number));
         self.recorder.write(&self.context, &self.loaded.buffers.step, bytemuck::bytes_of(&step));
         Ok(())
     }
 
     /// Runs ops once over the batch that was uploaded last, and waits for them.
     pub(super) fn run(&mut self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
-        self.loaded.make_state(&self.context, rule)?;
+        self.loaded.keep_state(&self.context, rule)?;
         self.record("ops", ops.iter().copied(), batch, rule, |_, _| {});
         self.flush()?;
         self.context.wait(None)
@@ -174,8 +185,8 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        self.loaded.make_state(&self.context, rule)?;
-        self.upload(batch, |s| s.set_rule(rule, step))?;
+        self.loaded.keep_state(&self.context, rule)?;
+        self.upload(batch, rule, step)?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)
@@ -211,7 +222,7 @@ impl Executor for GpuExecutor {
                 self.read_logits(&gathered, most, row, &mut out)?;
                 row = 0;
             }
-            self.upload(&batch, |_| {})?;
+            self.upload(&batch, &Rule::default(), 1)?;
             let ops = kernels::forward_ops(&self.loaded.plan);
             self.record("predict", ops, &batch, &Rule::default(), |loaded, encoder| {
                 loaded.copy_logits(encoder, &gathered, most, row, batch.rows);
@@ -227,15 +238,13 @@ impl Executor for GpuExecutor {
         self.flush()?;
         Ok(Parameters {
             dense: self.context.read(&self.loaded.buffers.dense, self.loaded.plan.dense.len)?,
-            embedding: self.context.read(&self.loaded.buffers.tables, self.loaded.plan.embedding.len)?,
+            embedding: self.loaded.buffers.tables.read(&self.context, &self.loaded.plan)?,
         })
     }
 
     fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
         self.flush()?;
-        let queue = &self.context.queue;
-        queue.write_buffer(&self.loaded.buffers.dense, 0, bytemuck::cast_slice(&parameters.dense));
-        queue.write_buffer(&self.loaded.buffers.tables, 0, bytemuck::cast_slice(&parameters.embedding));
-        self.context.check()
+        self.context.write(&self.loaded.buffers.dense, &parameters.dense)?;
+        self.loaded.buffers.tables.write(&self.context, &parameters.embedding)
     }
 }

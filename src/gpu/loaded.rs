@@ -36,13 +36,14 @@ impl Loaded {
         parameters: &Parameters<f32>,
         batch_size: usize,
         variants: Variants,
+        shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
         let batch_size = batch_size.max(1);
         let capacity = batch_size.next_multiple_of(variants.level.rows_of_workgroup() as usize);
         let place = Place { plan: &plan, capacity };
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
         let slots = weight_grad::slots(batch_size);
-        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers)?;
+        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, variants, &buffers);
         Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles, formulas: None })
     }
@@ -53,17 +54,17 @@ impl Loaded {
         Step::new(self.place(), self.batch_size)
     }
 
-    /// Sees to it that a batch of so many bytes has room.
-    pub fn make_room(&mut self, context: &Context, bytes: usize) -> Result<(), ExecutorError> {
-        if bytes as u64 > self.buffers.batch.size() {
-            self.buffers.batch = context.storage("a batch", bytes * 3 / 2)?;
+    /// Sees to it that a batch of so many bytes and segments has room.
+    pub fn make_room(&mut self, context: &Context, bytes: usize, segments: usize) -> Result<(), ExecutorError> {
+        let has_batch_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
+        if self.buffers.tables.make_room(context, &self.plan, segments)? || has_batch_grown {
             self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
         }
         Ok(())
     }
 
-    /// Sees to it that the optimizers' arrays are there. Where another rule's were, they start anew.
-    pub fn make_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
+    /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
+    pub fn keep_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
         let formulas = Some([rule.optimizer.formula(), rule.tables.formula()]);
         if self.formulas != formulas {
             self.buffers.make_state(context, &self.plan, rule)?;
@@ -80,11 +81,10 @@ impl Loaded {
             return Ok(false);
         }
         let held = gather::lay_out(dataset);
-        self.buffers.dataset = match context.upload("the data set", &held.words) {
+        self.buffers.dataset = match context.upload("the data set", &held) {
             Err(ExecutorError::OutOfMemory { .. }) => return Ok(false),
             uploaded => uploaded?,
         };
-        self.buffers.sources = context.upload("the data set's bag fields", &held.sources)?;
         self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
         Ok(true)
     }
@@ -95,7 +95,7 @@ impl Loaded {
 
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
-        let (dense, tables) = (rule.optimizer.formula(), rule.tables.formula());
+        let dense = rule.optimizer.formula();
         let mut levels = |bound: &[BoundLevel]| {
             for b in bound {
                 b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
@@ -117,17 +117,30 @@ impl Loaded {
             StepOp::Optimizer => {
                 (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))
             }
-            StepOp::EmbeddingUpdate => {
-                let group = p.embedding_update.get(tables).group();
-                let segments = batch.segments.rows.len();
-                (s.embedding_update.get(tables), kernels::embedding::update_workgroups(place, segments, group))
-            }
-            StepOp::EmbeddingOthers => {
-                let group = p.embedding_others.get(tables).group();
-                (s.embedding_others.get(tables), kernels::embedding::others_workgroups(place, group))
+            StepOp::EmbeddingRows | StepOp::EmbeddingUpdate | StepOp::EmbeddingMarks | StepOp::EmbeddingOthers => {
+                return self.dispatch_shards(pass, op, rule);
             }
         };
         bound.dispatch(pass, workgroups);
+    }
+
+    /// Ops over tables: one dispatch for each shard that has work.
+    fn dispatch_shards(&self, pass: &mut wgpu::ComputePass, op: StepOp, rule: &Rule) {
+        let formula = rule.tables.formula();
+        for (stages, shard) in self.stages.shards.iter().zip(&self.buffers.tables.of_batch) {
+            let bound = match op {
+                StepOp::EmbeddingRows => &stages.rows,
+                StepOp::EmbeddingMarks => &stages.marks,
+                StepOp::EmbeddingOthers => stages.others.get(formula),
+                _ => stages.update.get(formula),
+            };
+            let group = self.pipelines.embedding_rows.group();
+            let workgroups = match op {
+                StepOp::EmbeddingOthers => shard.whole_workgroups(group),
+                _ => shard.segment_workgroups(&self.plan, group),
+            };
+            bound.dispatch(pass, workgroups);
+        }
     }
 
     /// Copies a batch's logits behind `row` in a buffer of [rows, tasks] vec4s, whose first floats they are.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
+use super::tables::Tables;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
 use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
@@ -27,8 +28,10 @@ impl<T> ByFormula<T> {
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
     pub gather: Pipeline,
+    pub embedding_rows: Pipeline,
     pub embedding_forward: Pipeline,
     pub embedding_update: ByFormula<Pipeline>,
+    pub embedding_marks: Pipeline,
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
     pub optimizer: ByFormula<Pipeline>,
@@ -55,15 +58,12 @@ pub struct BoundLevel {
 pub struct Buffers {
     pub step: wgpu::Buffer,
     pub batch: wgpu::Buffer,
-    /// The data set that the device holds, and where its bag fields are; placeholders where it holds none.
+    /// The data set that the device holds; a placeholder where it holds none.
     pub dataset: wgpu::Buffer,
-    pub sources: wgpu::Buffer,
     pub dense: wgpu::Buffer,
     /// The optimizer's arrays; placeholders before the first step and where the formula has none.
     pub dense_state: [wgpu::Buffer; 2],
-    pub tables: wgpu::Buffer,
-    pub table_state: [wgpu::Buffer; 2],
-    pub touched: wgpu::Buffer,
+    pub tables: Tables,
     pub values: wgpu::Buffer,
     pub grads: wgpu::Buffer,
     pub slots: wgpu::Buffer,
@@ -84,8 +84,7 @@ pub struct Buffers {
 pub struct Stages {
     pub gather: Bound,
     pub embedding_forward: Bound,
-    pub embedding_update: ByFormula<Bound>,
-    pub embedding_others: ByFormula<Bound>,
+    pub shards: Vec<ShardStages>,
     /// Of levels, then the towers; each one dispatch or several.
     pub forward: Vec<Vec<BoundLevel>>,
     pub input_grad: Vec<Vec<BoundLevel>>,
@@ -95,14 +94,24 @@ pub struct Stages {
     pub optimizer: ByFormula<Bound>,
 }
 
+/// The kernels of a shard of the tables with its buffers.
+pub struct ShardStages {
+    pub rows: Bound,
+    pub update: ByFormula<Bound>,
+    pub marks: Bound,
+    pub others: ByFormula<Bound>,
+}
+
 impl Pipelines {
     pub fn new(context: &Context) -> Self {
         let kernel = |kernel: Kernel| Pipeline::new(context, kernel, &[]);
         let new = |entry: &str| kernel(kernels::plain(entry));
         Self {
             gather: new("gather"),
+            embedding_rows: new("embedding_rows"),
             embedding_forward: new("embedding_forward"),
             embedding_update: ByFormula::new(|formula| kernel(embedding::update_kernel(formula))),
+            embedding_marks: new("embedding_marks"),
             embedding_others: ByFormula::new(|formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
             optimizer: ByFormula::new(|formula| kernel(optimizer::kernel(formula))),
@@ -132,6 +141,7 @@ impl Buffers {
         variants: Variants,
         parameters: &Parameters<f32>,
         layers: &[weight_grad::Layer],
+        shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
         let Place { plan, capacity } = place;
         let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
@@ -147,12 +157,9 @@ impl Buffers {
             step: context.buffer("step", size_of::<Step>() as u64, uniform)?,
             batch: context.storage("a batch", 16)?,
             dataset: context.storage("the data set", 16)?,
-            sources: context.storage("the data set's bag fields", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
             dense_state: no_state(context)?,
-            tables: context.upload("the embedding tables", &parameters.embedding)?,
-            table_state: no_state(context)?,
-            touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
+            tables: Tables::new(context, plan, &parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
             slots: context.storage("the slots of weight gradients", dense * slots)?,
@@ -171,13 +178,13 @@ impl Buffers {
 }
 
 /// Stands for an optimizer's arrays where there are none.
-fn no_state(context: &Context) -> Result<[wgpu::Buffer; 2], ExecutorError> {
+pub fn no_state(context: &Context) -> Result<[wgpu::Buffer; 2], ExecutorError> {
     let none = || context.storage("no optimizer state", 16);
     Ok([none()?, none()?])
 }
 
 /// A formula's arrays before the first step; `floats` are the parameters'.
-fn state(
+pub fn state(
     context: &Context,
     what: &str,
     formula: Formula,
@@ -198,12 +205,9 @@ fn state(
 impl Buffers {
     /// Makes the optimizers' arrays anew, as they are before the first step of a rule.
     pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
-        let (dense, tables) = (rule.optimizer, rule.tables);
-        self.dense_state =
-            state(context, "the dense parameters", dense.formula(), plan.dense.len, dense.initial())?;
-        self.table_state =
-            state(context, "the embedding tables", tables.formula(), plan.embedding.len, tables.initial())?;
-        Ok(())
+        let dense = rule.optimizer;
+        self.dense_state = state(context, "the dense parameters", dense.formula(), plan.dense.len, dense.initial())?;
+        self.tables.make_state(context, rule)
     }
 }
 
@@ -215,9 +219,7 @@ impl Stages {
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_state[0]), ("second", &b.dense_state[1])];
-        let [first, second] = &b.table_state;
-        let tables = [("tables", &b.tables), ("first", first), ("second", second), ("touched", &b.touched)];
-        let inputs = [("fields", &b.fields), ("columns", &b.columns)];
+        let inputs = [("fields", &b.fields), ("columns", &b.columns), ("rows", &b.tables.rows)];
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
@@ -226,13 +228,23 @@ impl Stages {
             items: program.items,
         };
         let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
+        let of_batch = [&step[..], &inputs, &[("slot", &b.grads)]].concat();
+        let of_shard = |number: usize| {
+            let bind = |pipeline: &Pipeline| {
+                let shared = |name: &str| of_batch.iter().find(|(n, _)| *n == name).map(|(_, b)| b.as_entire_binding());
+                pipeline.bind_each(context, |name| b.tables.binding(number, name).or_else(|| shared(name)))
+            };
+            ShardStages {
+                rows: bind(&p.embedding_rows),
+                update: ByFormula::new(|formula| bind(p.embedding_update.get(formula))),
+                marks: bind(&p.embedding_marks),
+                others: ByFormula::new(|formula| bind(p.embedding_others.get(formula))),
+            }
+        };
         Self {
-            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset), ("sources", &b.sources)]]),
-            embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
-            embedding_update: ByFormula::new(|formula| {
-                bind(p.embedding_update.get(formula), &[&step, &tables, &inputs, &[("slot", &b.grads)]])
-            }),
-            embedding_others: ByFormula::new(|formula| bind(p.embedding_others.get(formula), &[&step, &tables])),
+            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset)]]),
+            embedding_forward: bind(&p.embedding_forward, &[&step, &inputs, &[("slot", &b.values)]]),
+            shards: (0..b.tables.buffers.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
             towers: each(&both, &b.towers),

@@ -153,9 +153,9 @@ impl GpuExecutor {
         rule: &Rule,
         step: u64,
     ) -> Result<StepTimes, ExecutorError> {
-        self.loaded.make_state(&self.context, rule)?;
+        self.loaded.keep_state(&self.context, rule)?;
         let start = Instant::now();
-        self.upload(batch, |s| s.set_rule(rule, step))?;
+        self.upload(batch, rule, step)?;
         self.flush()?;
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some()).collect();

@@ -10,11 +10,13 @@ pub mod loss;
 mod ops;
 pub mod optimizer;
 pub mod roof;
+mod shards;
 mod step;
 pub mod variant;
 pub mod weight_grad;
 
 pub use ops::{Cost, StepOp, forward_ops, train_ops};
+pub use shards::Shards;
 pub use step::{BatchWords, Constants, Step};
 
 /// A shader file with the library files it needs behind it, which keeps its line numbers.
@@ -119,13 +121,15 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 17] = [
+pub const PLAIN_KERNELS: [Kernel; 19] = [
     Kernel { source: GATHER, entry: "gather" },
+    Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
     Kernel { source: EMBEDDING, entry: "embedding_adam" },
     Kernel { source: EMBEDDING, entry: "embedding_adagrad" },
     Kernel { source: EMBEDDING, entry: "embedding_momentum" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
+    Kernel { source: EMBEDDING, entry: "embedding_marks" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
     Kernel { source: EMBEDDING, entry: "embedding_adagrad_others" },
     Kernel { source: EMBEDDING, entry: "embedding_momentum_others" },

@@ -13,6 +13,8 @@ use crate::plan::{Gate, Level, Linear, Plan, TensorId};
 pub enum StepOp {
     /// Of a batch's values, where the device holds the data set.
     Gather,
+    /// Copying the table rows of the batch together.
+    EmbeddingRows,
     EmbeddingForward,
     LevelForward(usize),
     /// Forward, the loss's gradient, and backward.
@@ -23,6 +25,8 @@ pub enum StepOp {
     Optimizer,
     /// The table rows of the batch.
     EmbeddingUpdate,
+    /// Telling the table rows of the batch from the others.
+    EmbeddingMarks,
     /// The other table rows.
     EmbeddingOthers,
 }
@@ -30,30 +34,32 @@ pub enum StepOp {
 /// What predictions take.
 pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
     let levels = (0..plan.blocks().count()).map(StepOp::LevelForward);
-    std::iter::once(StepOp::EmbeddingForward).chain(levels)
+    [StepOp::EmbeddingRows, StepOp::EmbeddingForward].into_iter().chain(levels)
 }
 
 /// What a step of training takes; `is_held` where the device holds the batch's data set.
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
-    let others = rule.tables.moves_others();
+    let moves_others = rule.tables.moves_others();
+    let others = if moves_others { &[StepOp::EmbeddingMarks, StepOp::EmbeddingOthers][..] } else { &[] };
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
     let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
     is_held
         .then_some(StepOp::Gather)
         .into_iter()
-        .chain([StepOp::EmbeddingForward])
+        .chain([StepOp::EmbeddingRows, StepOp::EmbeddingForward])
         .chain(forward)
         .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
         .chain([StepOp::LossSums, StepOp::WeightGrad, StepOp::Optimizer, StepOp::EmbeddingUpdate])
-        .chain(others.then_some(StepOp::EmbeddingOthers))
+        .chain(others.iter().copied())
 }
 
 impl fmt::Display for StepOp {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Gather => write!(f, "gather"),
+            Self::EmbeddingRows => write!(f, "embedding rows"),
             Self::EmbeddingForward => write!(f, "embedding forward"),
             Self::LevelForward(l) => write!(f, "level {l} forward"),
             Self::Towers => write!(f, "towers and loss"),
@@ -62,6 +68,7 @@ impl fmt::Display for StepOp {
             Self::WeightGrad => write!(f, "weight gradients"),
             Self::Optimizer => write!(f, "optimizer"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
+            Self::EmbeddingMarks => write!(f, "embedding marks"),
             Self::EmbeddingOthers => write!(f, "embedding update of other rows"),
         }
     }
@@ -95,12 +102,16 @@ impl StepOp {
         match self {
             Self::Gather => {
                 let numbers = rows * (plan.input.dense_fields() + 2 * plan.tasks.len()) as f64;
-                Cost { flops: 0.0, bytes: 4.0 * (rows + 2.0 * (numbers + batch.id_count() as f64)) }
+                Cost { flops: 0.0, bytes: 4.0 * (rows + 2.0 * numbers) }
+            }
+            Self::EmbeddingRows => {
+                let segments = batch.segments.rows.len() as f64;
+                Cost { flops: 0.0, bytes: 8.0 * (touched_floats(plan, batch) + segments) }
             }
             Self::EmbeddingForward => {
                 let width = plan.input.width() as f64;
                 let gathered: f64 = gathered_floats(plan, batch);
-                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.id_count() as f64) }
+                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.ids.len() as f64) }
             }
             Self::LevelForward(l) => level(l),
             // The same products the other way round.
@@ -125,6 +136,7 @@ impl StepOp {
                 let (flops, floats) = update_cost(rule.tables.formula());
                 Cost { flops: gathered + flops * touched, bytes: 4.0 * (gathered + floats * touched) }
             }
+            Self::EmbeddingMarks => Cost { flops: 0.0, bytes: touched_floats(plan, batch) },
             Self::EmbeddingOthers => {
                 let n = plan.embedding.len as f64 - touched_floats(plan, batch);
                 let (flops, floats) = update_cost(rule.tables.formula());

@@ -18,21 +18,18 @@ shader_struct! {
         pub scales: u32,
         pub bag_starts: u32,
         pub ids: u32,
-        pub segments: u32,
         pub segment_rows: u32,
+        pub segment_widths: u32,
         pub segment_starts: u32,
         pub segment_bags: u32,
         pub order: u32,
-        pub bag_fields: u32,
         pub widest: u32,
         pub slots: u32,
         pub slot_rows: u32,
         pub dense_length: u32,
-        pub table_length: u32,
         pub slot_stride: u32,
         pub padding: [u32; 2],
         pub optimizer: Constants,
-        pub table: Constants,
     }
 }
 
@@ -72,7 +69,6 @@ impl Step {
             slots: weight_grad::slots(batch_size) as u32,
             slot_rows: weight_grad::slot_rows(batch_size) as u32,
             dense_length: (place.plan.dense.len / 4) as u32,
-            table_length: (place.plan.embedding.len / 4) as u32,
             slot_stride: place.stride(place.plan.input_slot),
             ..Self::default()
         }
@@ -80,7 +76,7 @@ impl Step {
 
     pub fn set_rule(&mut self, rule: &Rule, step: u64) {
         self.step = u32::try_from(step).unwrap_or(u32::MAX);
-        (self.optimizer, self.table) = (rule.dense_at(step).into(), rule.tables_at(step).into());
+        self.optimizer = rule.dense_at(step).into();
     }
 }
 
@@ -97,17 +93,17 @@ impl BatchWords {
         step.rows = batch.rows as u32;
         step.tasks = tasks as u32;
         step.dense_fields = dense_fields as u32;
-        step.bag_fields = (plan.input.fields.len() - dense_fields) as u32;
         step.widest = embedding::widest(plan) as u32;
         step.scales = self.floats(&scales(plan, batch));
         step.bag_starts = self.words(&batch.bag_starts);
+        step.ids = self.words(&batch.ids);
         let segments = &batch.segments;
-        step.segments = segments.rows.len() as u32;
+        let table = |&table: &u32| &plan.embedding.parameters[table as usize];
         step.segment_rows = self.len();
-        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
-            let p = &plan.embedding.parameters[table as usize];
-            self.0.push(((p.offset + row as usize * p.stride) / 4) as u32);
-        }
+        let rows = segments.tables.iter().map(table).zip(&segments.rows);
+        self.0.extend(rows.map(|(table, &row)| ((table.offset + row as usize * table.stride) / 4) as u32));
+        step.segment_widths = self.len();
+        self.0.extend(segments.tables.iter().map(|t| (table(t).stride / 4) as u32));
         step.segment_starts = self.words(&segments.starts);
         step.segment_bags = self.words(&segments.bags);
         if let Some(held) = &batch.held {
@@ -118,14 +114,12 @@ impl BatchWords {
         step.dense = self.len();
         step.labels = step.dense + numbers;
         step.masks = step.labels + labels;
-        step.ids = step.masks + labels;
         if batch.held.is_none() {
             self.floats(&batch.dense);
             self.floats(&batch.labels);
             self.floats(&batch.masks);
-            self.words(&batch.ids);
         }
-        (&self.0, step.ids as usize + batch.id_count())
+        (&self.0, (step.masks + labels) as usize)
     }
 
     fn len(&self) -> u32 {
