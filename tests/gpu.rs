@@ -354,7 +354,9 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
             let run = |gpu: &Gpu| {
                 let variants = gpu.default_variants();
                 let mut executor = GpuExecutor::new(gpu, plan.clone(), &other, 64, variants).unwrap();
-                executor.set_parameters(&parameters).unwrap();
+                for tensor in parameters.to_tensors(&plan) {
+                    executor.write_state(&tensor.name, &tensor.data).unwrap();
+                }
                 for step in 1..=4 {
                     let rows = [64, 3, 1, 50][step as usize - 1];
                     let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);

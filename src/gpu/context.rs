@@ -123,7 +123,7 @@ impl Context {
     pub fn upload<T: bytemuck::Pod>(&self, what: &str, content: &[T]) -> Result<wgpu::Buffer, ExecutorError> {
         let bytes: &[u8] = bytemuck::cast_slice(content);
         let buffer = self.storage(what, bytes.len().max(size_of::<T>()))?;
-        self.write(&buffer, content)?;
+        self.write(&buffer, 0, content)?;
         Ok(buffer)
     }
 
@@ -140,14 +140,14 @@ impl Context {
         Ok(true)
     }
 
-    /// Writes to a buffer's start, piece by piece, so that staging memory stays small.
+    /// Writes to a buffer from a byte on, piece by piece, so that staging memory stays small.
     ///
     /// # Errors
     /// The device's.
-    pub fn write<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, content: &[T]) -> Result<(), ExecutorError> {
+    pub fn write<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, to: u64, content: &[T]) -> Result<(), ExecutorError> {
         let bytes: &[u8] = bytemuck::cast_slice(content);
         for (i, piece) in bytes.chunks(PIECE).enumerate() {
-            self.queue.write_buffer(buffer, (i * PIECE) as u64, piece);
+            self.queue.write_buffer(buffer, to + (i * PIECE) as u64, piece);
             if piece.len() == PIECE {
                 self.queue.submit([]);
                 self.wait(None)?;
@@ -174,21 +174,26 @@ impl Context {
     /// The device's.
     pub fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, elements: usize) -> Result<Vec<T>, ExecutorError> {
         let mut out = vec![T::zeroed(); elements];
-        self.read_into(buffer, &mut out)?;
+        self.read_into(buffer, 0, &mut out)?;
         Ok(out)
     }
 
-    /// Reads a buffer from its start, piece by piece; waits for the work before.
+    /// Reads a buffer from a byte on, a multiple of four, piece by piece; waits for the work before.
     ///
     /// # Errors
     /// The device's.
-    pub fn read_into<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, out: &mut [T]) -> Result<(), ExecutorError> {
+    pub fn read_into<T: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        from: u64,
+        out: &mut [T],
+    ) -> Result<(), ExecutorError> {
         let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("read-back", bytes.len().clamp(4, PIECE) as u64, usage)?;
         for (i, piece) in bytes.chunks_mut(PIECE).enumerate() {
             let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-            encoder.copy_buffer_to_buffer(buffer, (i * PIECE) as u64, &staging, 0, piece.len() as u64);
+            encoder.copy_buffer_to_buffer(buffer, from + (i * PIECE) as u64, &staging, 0, piece.len() as u64);
             self.queue.submit([encoder.finish()]);
             self.map_into(&staging, piece)?;
         }

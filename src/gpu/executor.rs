@@ -242,9 +242,21 @@ impl Executor for GpuExecutor {
         })
     }
 
-    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
+    fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
+        self.loaded.keep_state(&self.context, rule)
+    }
+
+    fn state(&self) -> Vec<(String, Vec<usize>)> {
+        self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
+    }
+
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
         self.flush()?;
-        self.context.write(&self.loaded.buffers.dense, &parameters.dense)?;
-        self.loaded.buffers.tables.write(&self.context, &parameters.embedding)
+        self.loaded.read_state(&self.context, name)
+    }
+
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        self.flush()?;
+        self.loaded.write_state(&self.context, name, values)
     }
 }

@@ -8,7 +8,7 @@ use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
 use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, weight_grad};
-use crate::optim::{Formula, Rule};
+use crate::optim::{Formulas, Rule};
 use crate::plan::{Parameters, Plan};
 
 pub struct Loaded {
@@ -22,8 +22,8 @@ pub struct Loaded {
     stages: Stages,
     variants: Variants,
     weight_tiles: u32,
-    /// Of the dense parameters and the tables, as the optimizers' arrays were made for them; none before the first step.
-    formulas: Option<[Formula; 2]>,
+    /// Whose arrays the optimizers have; none before the first step.
+    pub formulas: Option<Formulas>,
 }
 
 impl Loaded {
@@ -65,11 +65,11 @@ impl Loaded {
 
     /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
     pub fn keep_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
-        let formulas = Some([rule.optimizer.formula(), rule.tables.formula()]);
-        if self.formulas != formulas {
+        let fits = |formulas: &Formulas| rule.fits(formulas);
+        if !self.formulas.as_ref().is_some_and(fits) {
             self.buffers.make_state(context, &self.plan, rule)?;
             self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
-            self.formulas = formulas;
+            self.formulas = Some(rule.formulas(self.plan.embedding.parameters.len()));
         }
         Ok(())
     }
@@ -141,6 +141,27 @@ impl Loaded {
             };
             bound.dispatch(pass, workgroups);
         }
+    }
+
+    /// The values of a tensor of the state, row by row without padding.
+    pub fn read_state(&self, context: &Context, name: &str) -> Result<Vec<f32>, ExecutorError> {
+        let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
+        let mut floats = vec![0f32; tensor.parameter.len()];
+        for (buffer, from, part) in self.buffers.state(&tensor) {
+            context.read_into(buffer, from, &mut floats[part])?;
+        }
+        Ok(tensor.alone().unpack(&floats))
+    }
+
+    /// Replaces a tensor of the state.
+    pub fn write_state(&self, context: &Context, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
+        let mut floats = vec![0f32; tensor.parameter.len()];
+        tensor.alone().pack(values, &mut floats);
+        for (buffer, to, part) in self.buffers.state(&tensor) {
+            context.write(buffer, to, &floats[part])?;
+        }
+        Ok(())
     }
 
     /// Copies a batch's logits behind `row` in a buffer of [rows, tasks] vec4s, whose first floats they are.

@@ -1,6 +1,7 @@
 //! What an executor dispatches: pipelines, the buffers of a plan, and the two bound together.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context::Context;
@@ -10,7 +11,7 @@ use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
 use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
 use crate::optim::{Formula, Rule};
-use crate::plan::{Parameters, Plan};
+use crate::plan::{Block, Parameters, Plan, StateTensor};
 
 /// One of each optimizer's formula.
 pub struct ByFormula<T>([T; Formula::ALL.len()]);
@@ -203,6 +204,19 @@ pub fn state(
 }
 
 impl Buffers {
+    /// Where a tensor of the state lies: buffers with the byte that its part begins at, and which of its floats those are.
+    pub fn state(&self, tensor: &StateTensor) -> Vec<(&wgpu::Buffer, u64, Range<usize>)> {
+        let p = tensor.parameter;
+        let array = tensor.array.map(|array| array.number);
+        match tensor.block {
+            Block::Dense => {
+                let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
+                vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
+            }
+            Block::Table(_) => self.tables.parts(p.offset..p.offset + p.len(), array).collect(),
+        }
+    }
+
     /// Makes the optimizers' arrays anew, as they are before the first step of a rule.
     pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
         let dense = rule.optimizer;

@@ -1,11 +1,13 @@
 //! The embedding tables on a device: buffers for each shard of them, and the rows of a batch side by side.
 
+use std::ops::Range;
+
 use super::context::Context;
 use super::stages::{no_state, state};
 use crate::data::Segments;
 use crate::executor::ExecutorError;
-use crate::kernels::embedding::{self, Shard};
 use crate::kernels::Shards;
+use crate::kernels::embedding::{self, Shard};
 use crate::optim::Rule;
 use crate::plan::Plan;
 
@@ -38,7 +40,7 @@ impl Tables {
     /// Where the device cannot hold them.
     pub fn new(context: &Context, plan: &Plan, values: &[f32], shard_bytes: u64) -> Result<Self, ExecutorError> {
         let shards = Shards::new(&plan.embedding, shard_bytes);
-        let buffers = |floats: std::ops::Range<usize>| -> Result<ShardBuffers, ExecutorError> {
+        let buffers = |floats: Range<usize>| -> Result<ShardBuffers, ExecutorError> {
             Ok(ShardBuffers {
                 tables: context.upload("the embedding tables", &values[floats])?,
                 state: no_state(context)?,
@@ -118,17 +120,24 @@ impl Tables {
     pub fn read(&self, context: &Context, plan: &Plan) -> Result<Vec<f32>, ExecutorError> {
         let mut values = vec![0.0; plan.embedding.len];
         for (shard, floats) in self.buffers.iter().zip(self.shards.ranges()) {
-            context.read_into(&shard.tables, &mut values[floats])?;
+            context.read_into(&shard.tables, 0, &mut values[floats])?;
         }
         Ok(values)
     }
 
-    /// Replaces the values of all tables.
-    ///
-    /// # Errors
-    /// The device's.
-    pub fn write(&self, context: &Context, values: &[f32]) -> Result<(), ExecutorError> {
-        let mut shards = self.buffers.iter().zip(self.shards.ranges());
-        shards.try_for_each(|(shard, floats)| context.write(&shard.tables, &values[floats]))
+    /// Where floats of the embedding block, or of one of its optimizer's arrays, lie: buffers with the byte that a part
+    /// begins at, and the part, counted from the first of the floats.
+    pub fn parts(
+        &self,
+        floats: Range<usize>,
+        array: Option<usize>,
+    ) -> impl Iterator<Item = (&wgpu::Buffer, u64, Range<usize>)> {
+        self.buffers.iter().zip(self.shards.ranges()).filter_map(move |(buffers, shard)| {
+            let part = floats.start.max(shard.start)..floats.end.min(shard.end);
+            let buffer = array.map_or(&buffers.tables, |number| &buffers.state[number]);
+            let from = part.start.saturating_sub(shard.start) * 4;
+            let own = part.start.saturating_sub(floats.start)..part.end.saturating_sub(floats.start);
+            (!part.is_empty()).then_some((buffer, from as u64, own))
+        })
     }
 }

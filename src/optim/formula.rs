@@ -18,7 +18,7 @@ impl Formula {
     pub const ALL: [Self; 4] = [Self::Adam, Self::Adagrad, Self::Momentum, Self::Sgd];
 
     /// Names of the arrays that it keeps beside the parameters, each as large as they are; files have them as
-    /// `optimizer.<parameter>.<name>`.
+    /// `optimizer.<name>.<parameter>`.
     pub fn state(self) -> &'static [&'static str] {
         match self {
             Self::Adam => &["first", "second"],
@@ -27,6 +27,14 @@ impl Formula {
             Self::Sgd => &[],
         }
     }
+}
+
+/// The formulas of all parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Formulas {
+    pub dense: Formula,
+    /// Of each table.
+    pub tables: Vec<Formula>,
 }
 
 /// What a formula computes with in one step; numbers that it does not name are as [`Constants::default`] has them.

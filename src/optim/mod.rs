@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use adagrad::{Adagrad, SparseAdagrad};
 pub use adam::Adam;
 pub use adamw::AdamW;
-pub use formula::{Constants, Formula};
+pub use formula::{Constants, Formula, Formulas};
 pub use lazy_adam::LazyAdam;
 pub use rule::Rule;
 pub use schedule::{ConstantRate, Cosine, Exponential, Schedule, Staircase};

@@ -1,6 +1,6 @@
 //! What a training step needs to know of optimizers.
 
-use super::{Constants, Optimizer, Schedule, TableOptimizer, TableRule};
+use super::{Constants, Formulas, Optimizer, Schedule, TableOptimizer, TableRule};
 
 /// How a step changes the parameters.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +24,17 @@ impl Rule {
     #[must_use]
     pub fn with_tables(self, tables: TableOptimizer) -> Self {
         Self { tables: tables.into(), ..self }
+    }
+
+    /// For so many tables.
+    pub fn formulas(&self, tables: usize) -> Formulas {
+        Formulas { dense: self.optimizer.formula(), tables: vec![self.tables.formula(); tables] }
+    }
+
+    /// Whether these are its formulas.
+    pub fn fits(&self, formulas: &Formulas) -> bool {
+        let table = self.tables.formula();
+        formulas.dense == self.optimizer.formula() && formulas.tables.iter().all(|own| *own == table)
     }
 
     /// What the dense parameters' step, counted from 1, computes with.

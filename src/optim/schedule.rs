@@ -141,9 +141,10 @@ mod tests {
 
     #[test]
     fn a_warm_up_rises_in_equal_steps_to_the_whole_rate_and_the_rest_begins_behind_it() {
-        assert_eq!(factors(Schedule::Constant(ConstantRate { warmup_steps: 4 }), &[1, 2, 4, 5, 99]), [
-            0.25, 0.5, 1.0, 1.0, 1.0
-        ]);
+        assert_eq!(
+            factors(Schedule::Constant(ConstantRate { warmup_steps: 4 }), &[1, 2, 4, 5, 99]),
+            [0.25, 0.5, 1.0, 1.0, 1.0]
+        );
         let step = Schedule::Step(Staircase { warmup_steps: 2, every: 3, factor: 0.5 });
         assert_eq!(factors(step, &[1, 2, 3, 5, 6, 8, 9]), [0.5, 1.0, 1.0, 1.0, 0.5, 0.5, 0.25]);
     }

@@ -269,8 +269,7 @@ fn cpu_steps(
 /// What all ops of a step cost on an adapter.
 fn step_cost(p: &Prepared, batch: &Batch) -> Cost {
     let (place, rule) = (Place { plan: &p.plan, capacity: p.config.train.batch_size }, p.rule());
-    let costs =
-        kernels::train_ops(&p.plan, &rule, batch.held.is_some()).map(|op| op.cost(place, batch, &rule));
+    let costs = kernels::train_ops(&p.plan, &rule, batch.held.is_some()).map(|op| op.cost(place, batch, &rule));
     costs.fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
 }
 

@@ -28,8 +28,8 @@ use rayon::prelude::*;
 
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
-use crate::optim::Rule;
-use crate::plan::{Parameters, Plan, TensorId};
+use crate::optim::{Formulas, Rule};
+use crate::plan::{self, Parameters, Plan, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
 use level::Rows;
@@ -117,9 +117,7 @@ impl<T: Real> Reference<T> {
             self.broken = Some(Broken { step, task });
             return;
         }
-        if !self.state.as_ref().is_some_and(|state| state.fits(rule)) {
-            self.state = Some(OptimizerState::new(&self.plan, rule));
-        }
+        self.keep_state(rule);
         self.update_dense(batch, rule, step);
         self.update_embedding(batch, rule, step);
     }
@@ -206,7 +204,9 @@ impl<T: Real> Reference<T> {
 
     /// Sums each strip's gradient and applies the optimizer to it.
     fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
-        let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else { return };
+        let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
+            return;
+        };
         let (plan, blocks) = (&self.plan, &self.blocks);
         let update = Update::new(rule.optimizer.formula(), &rule.dense_at(step));
         let state = State { parameters: &mut self.parameters.dense, first, second };
@@ -242,6 +242,28 @@ impl<T: Real> Reference<T> {
             &rows[row % BLOCK_ROWS * stride..(row % BLOCK_ROWS + 1) * stride]
         };
         Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
+    }
+
+    /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
+    fn keep_state(&mut self, rule: &Rule) {
+        if !self.state.as_ref().is_some_and(|state| state.fits(rule)) {
+            self.state = Some(OptimizerState::new(&self.plan, rule));
+        }
+    }
+
+    fn formulas(&self) -> Option<Formulas> {
+        self.state.as_ref().map(OptimizerState::formulas)
+    }
+
+    /// The floats of a tensor of the state, padding included.
+    fn floats(&mut self, tensor: &StateTensor) -> &mut [T] {
+        let own = tensor.parameter.offset..tensor.parameter.offset + tensor.parameter.len();
+        match (tensor.block, tensor.array, &mut self.state) {
+            (plan::Block::Dense, Some(array), Some(state)) => &mut state.dense.arrays[array.number][own],
+            (plan::Block::Table(table), Some(array), Some(state)) => &mut state.tables[table].arrays[array.number],
+            (plan::Block::Dense, ..) => &mut self.parameters.dense[own],
+            (plan::Block::Table(_), ..) => &mut self.parameters.embedding[own],
+        }
     }
 
     fn collect_rows(&self, tensor: TensorId, rows: usize, arena: impl Fn(&Block<T>) -> &Arena<T>) -> Vec<T> {
@@ -321,8 +343,25 @@ impl Executor for Reference<f32> {
         Ok(self.parameters.clone())
     }
 
-    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
-        self.parameters = parameters.clone();
+    fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
+        self.keep_state(rule);
+        Ok(())
+    }
+
+    fn state(&self) -> Vec<(String, Vec<usize>)> {
+        self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
+    }
+
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+        let (plan, formulas) = (self.plan.clone(), self.formulas());
+        let tensor = plan.state_tensor(formulas.as_ref(), name);
+        Ok(tensor.alone().unpack(self.floats(&tensor)))
+    }
+
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        let (plan, formulas) = (self.plan.clone(), self.formulas());
+        let tensor = plan.state_tensor(formulas.as_ref(), name);
+        tensor.alone().pack(values, self.floats(&tensor));
         Ok(())
     }
 }

@@ -98,7 +98,9 @@ impl<T: Real> Reference<T> {
 
     /// The optimizer over the whole dense block.
     pub fn update_dense_by(&mut self, grads: &[T], rule: &Rule, step: u64) {
-        let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else { return };
+        let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
+            return;
+        };
         let state = State { parameters: &mut self.parameters.dense, first, second };
         update(&Update::new(rule.optimizer.formula(), &rule.dense_at(step)), state, grads);
     }

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::real::Real;
-use crate::optim::{Formula, Rule};
+use crate::optim::{Formula, Formulas, Rule};
 use crate::plan::Plan;
 
 /// Up to two arrays, each as large as the parameters that they belong to; a formula's own, the others empty.
@@ -46,6 +46,10 @@ impl<T: Real> OptimizerState<T> {
             dense: Arrays::new(rule.optimizer.formula(), plan.dense.len, rule.optimizer.initial()),
             tables: plan.embedding.parameters.iter().map(table).collect(),
         }
+    }
+
+    pub fn formulas(&self) -> Formulas {
+        Formulas { dense: self.dense.formula, tables: self.tables.iter().map(|table| table.formula).collect() }
     }
 
     /// Whether it is that of a rule's formulas.

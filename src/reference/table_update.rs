@@ -63,13 +63,7 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     }
 
     /// One step over some tables, cut in two until it is one.
-    fn update_tables(
-        &self,
-        updates: &Updates<T>,
-        tables: Range<usize>,
-        parameters: &mut [T],
-        state: &mut [Arrays<T>],
-    ) {
+    fn update_tables(&self, updates: &Updates<T>, tables: Range<usize>, parameters: &mut [T], state: &mut [Arrays<T>]) {
         let Range { start, end } = tables;
         match state {
             [] => {}
