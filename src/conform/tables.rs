@@ -113,6 +113,11 @@ impl Builder {
         }
         let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
         self.push(slot);
+        if of_batch {
+            let mut rows = self.compact_block();
+            self.each_of_rows(&plan, |at, x| rows[at] = x.to_bits());
+            self.push(Buffer::written("rows", &rows));
+        }
         let (op, entry) = match (matches!(self.form, Form::Adam), of_batch) {
             (true, true) => (StepOp::EmbeddingUpdate, "embedding_adam"),
             (true, false) => (StepOp::EmbeddingOthers, "embedding_adam_others"),

@@ -23,8 +23,9 @@ pub struct Dataset {
 pub enum BagColumn {
     /// One id a row.
     One(Vec<u32>),
-    /// Row r has `ids[starts[r]..starts[r + 1]]`; `starts` has rows + 1 entries.
-    Many { starts: Vec<u32>, ids: Vec<u32> },
+    /// Row r has `ids[starts[r]..starts[r + 1]]`; `starts` has rows + 1 entries. `weights` are those of the ids, in a
+    /// field that has weights, else empty.
+    Many { starts: Vec<u32>, ids: Vec<u32>, weights: Vec<f32> },
 }
 
 impl BagColumn {
@@ -32,7 +33,17 @@ impl BagColumn {
     pub fn row(&self, row: usize) -> &[u32] {
         match self {
             Self::One(ids) => &ids[row..=row],
-            Self::Many { starts, ids } => &ids[starts[row] as usize..starts[row + 1] as usize],
+            Self::Many { starts, ids, .. } => &ids[starts[row] as usize..starts[row + 1] as usize],
+        }
+    }
+
+    /// The weights of a row's ids; empty in a field without weights.
+    pub fn weights(&self, row: usize) -> &[f32] {
+        match self {
+            Self::Many { starts, weights, .. } if !weights.is_empty() => {
+                &weights[starts[row] as usize..starts[row + 1] as usize]
+            }
+            _ => &[],
         }
     }
 }

@@ -9,6 +9,10 @@ pub enum Pooling {
     #[default]
     Mean,
     Sum,
+    /// The sum of each vector times its weight, which the batch has.
+    Weighted,
+    /// The largest of each component. Its gradient goes to the first vector of the bag that has it.
+    Max,
 }
 
 /// An embedding table of `rows` vectors of `dim` floats. Row 0 is for unknown and missing ids.

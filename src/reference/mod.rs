@@ -10,6 +10,7 @@ mod vector;
 mod activation;
 mod arena;
 mod embedding;
+mod largest;
 mod level;
 mod loss;
 mod matmul;
@@ -31,6 +32,7 @@ use crate::optim::{EmbeddingUpdate, Rule};
 use crate::plan::{Parameters, Plan, TensorId};
 use arena::Arena;
 use embedding::Columns;
+use largest::Largest;
 use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
@@ -54,6 +56,7 @@ pub struct Reference<T> {
     dense_grads: Vec<T>,
     strips: Vec<Strip>,
     columns: Columns,
+    largest: Largest,
     blocks: Vec<Block<T>>,
     /// For each task, of the last batch.
     inverse_counts: Vec<f64>,
@@ -92,6 +95,7 @@ impl<T: Real> Reference<T> {
             dense_grads: vec![T::ZERO; plan.dense.len],
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),
+            largest: Largest::default(),
             blocks: Vec::new(),
             inverse_counts: vec![0.0; plan.tasks.len()],
             sums: vec![TaskSums::default(); plan.tasks.len()],
@@ -217,6 +221,7 @@ impl<T: Real> Reference<T> {
     }
 
     fn update_embedding(&mut self, batch: &Batch, rows: EmbeddingUpdate, update: &Update<T>) {
+        self.largest.find(&self.plan, &self.columns, batch, &self.parameters.embedding);
         let mut embedding = std::mem::take(&mut self.parameters.embedding);
         let mut first = std::mem::take(&mut self.first.embedding);
         let mut second = std::mem::take(&mut self.second.embedding);
@@ -227,7 +232,8 @@ impl<T: Real> Reference<T> {
         self.second.embedding = second;
     }
 
-    fn embedding_gradient(&self, batch: &Batch, grads: &mut [T]) {
+    fn embedding_gradient(&mut self, batch: &Batch, grads: &mut [T]) {
+        self.largest.find(&self.plan, &self.columns, batch, &self.parameters.embedding);
         let touched = self.touched(batch);
         for i in 0..batch.segments.rows.len() {
             touched.gradient(i, 0, &mut grads[touched.range(i)]);
@@ -240,7 +246,7 @@ impl<T: Real> Reference<T> {
             let rows = self.blocks[row / BLOCK_ROWS].grads.get(&self.plan, self.plan.input_slot, BLOCK_ROWS);
             &rows[row % BLOCK_ROWS * stride..(row % BLOCK_ROWS + 1) * stride]
         };
-        Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
+        Touched { plan: &self.plan, columns: &self.columns, batch, largest: &self.largest, input_grad }
     }
 
     fn collect_rows(&self, tensor: TensorId, rows: usize, arena: impl Fn(&Block<T>) -> &Arena<T>) -> Vec<T> {
