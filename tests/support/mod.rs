@@ -68,6 +68,7 @@ impl Golden {
             dense: tensors["input.x"].iter().map(|&x| x as f32).collect(),
             bag_starts: vec![0],
             ids: Vec::new(),
+            weights: Vec::new(),
             labels: by_row("label"),
             masks: by_row("mask"),
             segments: Segments { starts: vec![0], ..Segments::default() },
@@ -136,7 +137,7 @@ fn model(case: &Value) -> ModelConfig {
     serde_json::from_value(Value::Object(keys)).unwrap()
 }
 
-fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
+pub fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = |view: &safetensors::tensor::TensorView| match view.dtype() {
