@@ -11,9 +11,9 @@ struct Column {
 
 /// A bag field.
 struct Field {
-    column: u32, // the first of its columns in the input slot
-    dim: u32,    // floats in a vector of its table
-    mean: u32,   // 1: the mean of the bag's vectors, 0: their sum
+    column: u32,  // the first of its columns in the input slot
+    dim: u32,     // floats in a vector of its table
+    pooling: u32, // of the bag's vectors: SUM, MEAN, WEIGHTED (the sum of weight times vector) or MAX (of each component)
 }
 
 /// A run of table rows in buffers of its own, and the segments of the batch that lie in it.
@@ -27,6 +27,11 @@ struct Shard {
 
 const DENSE = 0u;
 const BAG = 1u;
+
+const SUM = 0u;
+const MEAN = 1u;
+const WEIGHTED = 2u;
+const MAX = 3u;
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
@@ -83,14 +88,44 @@ fn pooled(field: u32, row: u32, component: u32) -> vec4f {
     let bag = field * step.rows + row;
     let start = batch[step.bag_starts + bag];
     let end = batch[step.bag_starts + bag + 1u];
+    if f.pooling == MAX {
+        return largest(start, end, component).value;
+    }
     var sum = vec4f(0.0);
     for (var i = start; i < end; i++) {
-        sum += rows[batch[step.ids + i] * step.widest + component];
+        var vector = rows[batch[step.ids + i] * step.widest + component];
+        if f.pooling == WEIGHTED {
+            vector *= bitcast<f32>(batch[step.weights + i]);
+        }
+        sum += vector;
     }
-    if f.mean == 1u && end - start > 1u {
+    if f.pooling == MEAN && end - start > 1u {
         sum /= f32(end - start);
     }
     return sum;
+}
+
+/// Denormals as zero, which a device may take them for: so that all agree which number is larger.
+fn normal(x: vec4f) -> vec4f {
+    return select(x, vec4f(0.0), abs(x) < vec4f(0x1p-126f));
+}
+
+/// The largest of each of four components, and the first segment of the bag that has it.
+struct Largest {
+    value: vec4f,
+    segment: vec4u,
+}
+
+fn largest(start: u32, end: u32, component: u32) -> Largest {
+    var found = Largest(vec4f(0.0), vec4u(0u));
+    for (var i = start; i < end; i++) {
+        let segment = batch[step.ids + i];
+        let vector = normal(rows[segment * step.widest + component]);
+        let is_larger = (vector > found.value) | vec4<bool>(i == start);
+        found.value = select(found.value, vector, is_larger);
+        found.segment = select(found.segment, vec4u(segment), is_larger);
+    }
+    return found;
 }
 
 @compute @workgroup_size(LANES)
@@ -218,8 +253,9 @@ fn place(part: Part) -> u32 {
 /// Four components of the gradient of a segment's table row; `slot` holds the input slot's.
 fn row_gradient(part: Part) -> vec4f {
     var sum = vec4f(0.0);
-    let end = batch[step.segment_starts + part.segment + 1u];
-    for (var i = batch[step.segment_starts + part.segment]; i < end; i++) {
+    let first_bag = batch[step.segment_starts + part.segment];
+    let end_bag = batch[step.segment_starts + part.segment + 1u];
+    for (var i = first_bag; i < end_bag; i++) {
         let bag = batch[step.segment_bags + i];
         let f = fields[bag / step.rows];
         var g = vec4f(0.0);
@@ -229,8 +265,18 @@ fn row_gradient(part: Part) -> vec4f {
                 g[j] = slot[bag % step.rows * step.slot_stride + c / 4u][c % 4u];
             }
         }
-        if f.mean == 1u {
-            g /= f32(batch[step.bag_starts + bag + 1u] - batch[step.bag_starts + bag]);
+        let start = batch[step.bag_starts + bag];
+        let end = batch[step.bag_starts + bag + 1u];
+        switch f.pooling {
+            case MEAN: { g /= f32(end - start); }
+            case WEIGHTED: { g *= bitcast<f32>(batch[step.segment_weights + i]); }
+            case MAX: {
+                // A bag that holds the row twice stands here twice, and has one largest vector.
+                let is_again = i > first_bag && batch[step.segment_bags + i - 1u] == bag;
+                let is_largest = largest(start, end, part.component).segment == vec4u(part.segment);
+                g = select(vec4f(0.0), g, is_largest & vec4<bool>(!is_again));
+            }
+            default: {}
         }
         sum += g;
     }

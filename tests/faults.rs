@@ -49,7 +49,7 @@ const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 60] = [
+const FAULTS: [Fault; 65] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -191,9 +191,14 @@ const FAULTS: [Fault; 60] = [
     fault(
         "a sum in place of a mean",
         EMBEDDING,
-        "if f.mean == 1u && end - start > 1u",
-        "if f.mean == 2u && end - start > 1u",
+        "if f.pooling == MEAN && end - start > 1u",
+        "if f.pooling == MAX && end - start > 1u",
     ),
+    fault("weights left out", EMBEDDING, "vector *= bitcast<f32>(batch[step.weights + i]);", ""),
+    fault("a gradient with another weight", ROWS, "step.segment_weights + i]", "step.segment_weights + first_bag]"),
+    fault("a largest that is never below zero", EMBEDDING, " | vec4<bool>(i == start)", ""),
+    fault("the last of the largest in place of the first", ROWS, "vector > found.value", "vector >= found.value"),
+    fault("a largest that counts twice", ROWS, "let is_again = i > first_bag", "let is_again = i > end_bag"),
     fault(
         "rows of the wrong length in the compact block",
         EMBEDDING,

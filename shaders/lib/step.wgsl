@@ -16,6 +16,8 @@ struct Step {
     segment_widths: u32, // and its vec4s
     segment_starts: u32, // in segment_bags; one more than segments
     segment_bags: u32,   // the bags that hold the row, ascending
+    weights: u32,        // as ids: floats, where a field has weights
+    segment_weights: u32, // as segment_bags: floats, where a field has weights
     order: u32,          // [rows] numbers of rows in the data set that the device holds
     widest: u32,         // vec4s of the widest table's vectors
     slots: u32,          // parts of the batch that weight gradients are summed over

@@ -100,7 +100,7 @@ impl Target {
             Self::Op(StepOp::WeightGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
             Self::Op(StepOp::Optimizer, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
             Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
-                &[Normal, Tiny, Huge, OneId, EmptyBags, Broken]
+                &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken]
             }
             Self::Product(_) => &[Normal, Tiny, Huge, OneHot],
             Self::RoofCopy | Self::RoofMultiplyAdd => &[Normal],

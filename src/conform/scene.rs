@@ -216,6 +216,8 @@ fn input(dims: [usize; 3], dense: usize) -> Input {
     fields.push(bag("last_video", 1, Pooling::Sum));
     fields.push(bag("tags", 2, Pooling::Mean));
     fields.push(bag("tags_sum", 2, Pooling::Sum));
+    fields.push(bag("tags_weighted", 1, Pooling::Weighted));
+    fields.push(bag("tags_max", 1, Pooling::Max));
     let tables = vec![table("user", 37, dims[0]), table("video", 11, dims[1]), table("tag", 5, dims[2])];
     Input { tables, fields }
 }
@@ -265,14 +267,16 @@ fn dataset(plan: &Plan, rows: usize, draw: &mut Draw) -> Dataset {
     let labels = (0..rows * tasks.len()).map(|i| label(draw, i) * masks[i]).collect();
     let fields = plan.input.fields.iter().filter_map(|field| match field {
         Field::Dense { .. } => None,
-        Field::Bag { name, table, .. } => Some((name.starts_with("tags"), plan.input.tables[*table].rows)),
+        Field::Bag { name, table, pooling } => {
+            Some((name.starts_with("tags"), plan.input.tables[*table].rows, *pooling))
+        }
     });
-    let bags = fields.map(|(is_many, table_rows)| bags(rows, is_many, table_rows, draw)).collect();
+    let bags = fields.map(|(is_many, table_rows, pooling)| bags(rows, is_many, table_rows, pooling, draw)).collect();
     let dense = draw.numbers(rows * plan.input.dense_fields());
     Dataset { rows, dense, bags, labels, masks, ..Dataset::default() }
 }
 
-fn bags(rows: usize, is_many: bool, table_rows: usize, draw: &mut Draw) -> BagColumn {
+fn bags(rows: usize, is_many: bool, table_rows: usize, pooling: Pooling, draw: &mut Draw) -> BagColumn {
     let id = |draw: &mut Draw| match draw.class {
         Class::OneId => 1,
         _ => draw.rng.random_range(0..table_rows) as u32,
@@ -286,5 +290,6 @@ fn bags(rows: usize, is_many: bool, table_rows: usize, draw: &mut Draw) -> BagCo
         ids.extend((0..count).map(|_| id(draw)));
         starts.push(ids.len() as u32);
     }
-    BagColumn::Many { starts, ids }
+    let weights = if pooling == Pooling::Weighted { draw.numbers(ids.len()) } else { Vec::new() };
+    BagColumn::Many { starts, ids, weights }
 }

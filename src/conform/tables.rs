@@ -112,6 +112,11 @@ impl Builder {
         }
         let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
         self.push(slot);
+        if of_batch {
+            let mut rows = self.compact_block();
+            self.each_of_rows(&plan, |at, x| rows[at] = x.to_bits());
+            self.push(Buffer::written("rows", &rows));
+        }
         let formula = rule.tables.formula();
         match of_batch {
             true => self.dispatch_shards(StepOp::EmbeddingUpdate, embedding::update_kernel(formula), buffers),

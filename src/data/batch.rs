@@ -11,8 +11,8 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::dataset::Dataset;
-use super::segments::Segments;
-use crate::plan::Input;
+use super::segments::{Bags, Segments};
+use crate::plan::{Input, Pooling};
 
 /// Rows of a dataset, laid out for a device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +24,8 @@ pub struct Batch {
     pub bag_starts: Vec<u32>,
     /// Table rows, bag after bag, as numbers of segments.
     pub ids: Vec<u32>,
+    /// Of each id, 1 in fields without weights; empty where no field has weights.
+    pub weights: Vec<f32>,
     /// [rows, tasks]
     pub labels: Vec<f32>,
     /// [rows, tasks]
@@ -75,21 +77,28 @@ impl Batch {
         let matrix = |matrix: &[f32]| if is_held { Vec::new() } else { gather_rows(matrix, dataset.rows, order) };
         let [dense, labels, masks] = [&dataset.dense, &dataset.labels, &dataset.masks].map(|m| matrix(m));
         let (mut bag_starts, mut ids) = (Vec::with_capacity(dataset.bags.len() * order.len() + 1), Vec::new());
+        let (fields, mut weights) = (input.bag_fields(), Vec::new());
+        let has_weights = fields.iter().any(|(_, _, pooling)| *pooling == Pooling::Weighted);
         ids.reserve(dataset.bags.len() * order.len());
         bag_starts.push(0);
         for bags in &dataset.bags {
             for row in order {
                 ids.extend_from_slice(bags.row(*row as usize));
                 bag_starts.push(ids.len() as u32);
+                if has_weights {
+                    weights.extend_from_slice(bags.weights(*row as usize));
+                    weights.resize(ids.len(), 1.0);
+                }
             }
         }
         let sort = Instant::now();
-        let table_of: Vec<usize> = input.bag_fields().into_iter().map(|(_, table, _)| table).collect();
+        let table_of: Vec<usize> = fields.into_iter().map(|(_, table, _)| table).collect();
         let list_bags = contents != Contents::Values;
         let tables = input.tables.len();
-        let segments = Segments::number(tables, &table_of, order.len(), &bag_starts, &mut ids, list_bags);
+        let bags = Bags { rows: order.len(), starts: &bag_starts, weights: &weights };
+        let segments = Segments::number(tables, &table_of, bags, &mut ids, list_bags);
         let forming = Forming { start, sort, end: Instant::now() };
-        (Self { rows: order.len(), dense, bag_starts, ids, labels, masks, segments, held }, forming)
+        (Self { rows: order.len(), dense, bag_starts, ids, weights, labels, masks, segments, held }, forming)
     }
 }
 
@@ -234,7 +243,7 @@ mod tests {
             dense: vec![0.0, 10.0, 20.0],
             bags: vec![
                 BagColumn::One(vec![4, 5, 4]),
-                BagColumn::Many { starts: vec![0, 2, 2, 4], ids: vec![5, 4, 7, 7] },
+                BagColumn::Many { starts: vec![0, 2, 2, 4], ids: vec![5, 4, 7, 7], weights: vec![0.5, 2.0, 3.0, -1.0] },
                 BagColumn::One(vec![1, 0, 8]),
             ],
             labels: vec![0.0, 1.0, 10.0, 11.0, 20.0, 21.0],
@@ -265,11 +274,23 @@ mod tests {
         let (dataset, input) = small();
         let batch = Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments);
         assert_eq!(batch.ids, [2, 2, 4, 4, 3, 2, 1, 0]);
-        let Segments { tables, rows, starts, bags } = batch.segments;
+        let Segments { tables, rows, starts, bags, weights } = batch.segments;
+        assert!(weights.is_empty() && batch.weights.is_empty(), "no field has weights");
         assert_eq!(tables, [0, 0, 1, 1, 1]);
         assert_eq!(rows, [1, 8, 4, 5, 7]);
         assert_eq!(starts, [0, 1, 2, 5, 6, 8]);
         assert_eq!(bags, [5, 4, 0, 1, 3, 3, 2, 2]);
+    }
+
+    #[test]
+    fn weights_go_with_their_ids_and_are_1_in_fields_without() {
+        let (dataset, mut input) = small();
+        input.fields[2] = Field::Bag { name: "seen".into(), table: 1, pooling: Pooling::Weighted };
+        let batch = Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments);
+        assert_eq!(table_rows(&batch), [4, 4, 7, 7, 5, 4, 8, 1]);
+        assert_eq!(batch.weights, [1.0, 1.0, 3.0, -1.0, 0.5, 2.0, 1.0, 1.0]);
+        assert_eq!(batch.segments.rows, [1, 8, 4, 5, 7]);
+        assert_eq!(batch.segments.weights, [1.0, 1.0, 1.0, 1.0, 2.0, 0.5, 3.0, -1.0]);
     }
 
     #[test]

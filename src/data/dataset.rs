@@ -46,7 +46,11 @@ impl Dataset {
         for bags in &self.bags {
             match bags {
                 BagColumn::One(ids) => parts.push((ids.len(), ids)),
-                BagColumn::Many { starts, ids } => parts.extend([(starts.len(), starts.as_slice()), (ids.len(), ids)]),
+                BagColumn::Many { starts, ids, weights } => parts.extend([
+                    (starts.len(), starts.as_slice()),
+                    (ids.len(), ids),
+                    (weights.len(), bytemuck::cast_slice(weights)),
+                ]),
             }
         }
         let digests: Vec<u64> = parts.into_par_iter().map(|(len, words)| digest_of(len, words)).collect();

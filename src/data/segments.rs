@@ -12,35 +12,39 @@ pub struct Segments {
     pub starts: Vec<u32>,
     /// The bag of each occurrence, ascending inside a segment; a bag that holds a row twice stands twice.
     pub bags: Vec<u32>,
+    /// As the batch's `weights`, of each occurrence.
+    pub weights: Vec<f32>,
+}
+
+/// The bags of a batch, `rows` for each field.
+#[derive(Clone, Copy)]
+pub(super) struct Bags<'a> {
+    pub rows: usize,
+    /// Where each bag's ids start; one more than bags.
+    pub starts: &'a [u32],
+    pub weights: &'a [f32],
 }
 
 impl Segments {
-    /// Of `bag_starts` and `ids` as a batch has them, `rows` bags for each field; puts the number of its segment in the
-    /// place of each id. `tables` is the number of tables, `table_of` gives each field's.
-    pub(super) fn number(
-        tables: usize,
-        table_of: &[usize],
-        rows: usize,
-        bag_starts: &[u32],
-        ids: &mut [u32],
-        list_bags: bool,
-    ) -> Self {
+    /// Of `bags` and their `ids`; puts the number of its segment in the place of each id. `tables` is the number of tables,
+    /// `table_of` gives each field's.
+    pub(super) fn number(tables: usize, table_of: &[usize], bags: Bags, ids: &mut [u32], list_bags: bool) -> Self {
         let mut segments = Self { starts: vec![0], ..Self::default() };
-        let bag_of = if list_bags { bag_of_each(bag_starts) } else { Vec::new() };
+        let bag_of = if list_bags { bag_of_each(bags.starts) } else { Vec::new() };
         let (mut keys, mut spare) = (Vec::new(), Vec::new());
         for table in 0..tables {
             keys.clear();
             for (field, _) in table_of.iter().enumerate().filter(|(_, own)| **own == table) {
-                let occurrences = bag_starts[field * rows]..bag_starts[(field + 1) * rows];
+                let occurrences = bags.starts[field * bags.rows]..bags.starts[(field + 1) * bags.rows];
                 keys.extend(occurrences.map(|i| u64::from(ids[i as usize]) << 32 | u64::from(i)));
             }
             sort_by_id(&mut keys, &mut spare);
-            segments.append(table as u32, &keys, ids, &bag_of);
+            segments.append(table as u32, &keys, ids, &bag_of, bags.weights);
         }
         segments
     }
 
-    fn append(&mut self, table: u32, keys: &[u64], ids: &mut [u32], bag_of: &[u32]) {
+    fn append(&mut self, table: u32, keys: &[u64], ids: &mut [u32], bag_of: &[u32], weights: &[f32]) {
         let id = |key: &u64| (key >> 32) as u32;
         for same in keys.chunk_by(|a, b| id(a) == id(b)) {
             let segment = self.rows.len() as u32;
@@ -49,6 +53,9 @@ impl Segments {
             same.iter().for_each(|key| ids[*key as u32 as usize] = segment);
             if !bag_of.is_empty() {
                 self.bags.extend(same.iter().map(|key| bag_of[*key as u32 as usize]));
+                if !weights.is_empty() {
+                    self.weights.extend(same.iter().map(|key| weights[*key as u32 as usize]));
+                }
                 self.starts.push(self.bags.len() as u32);
             }
         }

@@ -16,7 +16,7 @@ shader_struct! {
     pub struct Field {
         pub column: u32,
         pub dim: u32,
-        pub mean: u32,
+        pub pooling: u32,
     }
 }
 
@@ -32,6 +32,11 @@ shader_struct! {
 
 const DENSE: u32 = 0;
 const BAG: u32 = 1;
+
+const SUM: u32 = 0;
+const MEAN: u32 = 1;
+const WEIGHTED: u32 = 2;
+const MAX: u32 = 3;
 
 /// One per column of the input slot, padding included.
 pub fn columns(place: Place) -> Vec<Column> {
@@ -59,7 +64,12 @@ pub fn fields(place: Place) -> Vec<Field> {
     let field = |(column, table, pooling): (usize, usize, Pooling)| Field {
         column: column as u32,
         dim: place.plan.input.tables[table].dim as u32,
-        mean: u32::from(pooling == Pooling::Mean),
+        pooling: match pooling {
+            Pooling::Sum => SUM,
+            Pooling::Mean => MEAN,
+            Pooling::Weighted => WEIGHTED,
+            Pooling::Max => MAX,
+        },
     };
     place.plan.input.bag_fields().into_iter().map(field).collect()
 }

@@ -22,6 +22,8 @@ shader_struct! {
         pub segment_widths: u32,
         pub segment_starts: u32,
         pub segment_bags: u32,
+        pub weights: u32,
+        pub segment_weights: u32,
         pub order: u32,
         pub widest: u32,
         pub slots: u32,
@@ -106,6 +108,8 @@ impl BatchWords {
         self.0.extend(segments.tables.iter().map(|t| (table(t).stride / 4) as u32));
         step.segment_starts = self.words(&segments.starts);
         step.segment_bags = self.words(&segments.bags);
+        step.weights = self.floats(&batch.weights);
+        step.segment_weights = self.floats(&segments.weights);
         if let Some(held) = &batch.held {
             step.order = self.words(&held.order);
         }

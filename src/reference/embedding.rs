@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::arena::Arena;
+use super::largest::{Largest, normal};
 use super::real::Real;
 use super::vector::{add, add_scaled};
-use crate::data::Batch;
+use crate::data::{Batch, Segments};
 use crate::plan::{Field, Layout, Plan, Pooling};
 
 /// Where the fields of an input lie in a row of the input slot.
@@ -13,7 +14,7 @@ pub struct Columns {
     /// Runs of dense fields: first column, first dense field, number of fields.
     dense: Vec<(usize, usize, usize)>,
     /// Each bag field: first column, table, pooling.
-    bags: Vec<(usize, usize, Pooling)>,
+    pub bags: Vec<(usize, usize, Pooling)>,
 }
 
 impl Columns {
@@ -54,55 +55,104 @@ pub fn embedding_forward<T: Real>(
     for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
         let dim = plan.input.tables[table].dim;
         for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            let ids = ids_of(batch, bag * batch.rows + i).iter().map(|&segment| batch.segments.rows[segment as usize]);
-            pool(&plan.embedding, embedding, table, pooling, ids, &mut row[column..column + dim]);
+            let bag = Bag { batch, bag: bag * batch.rows + i };
+            pool(&plan.embedding, embedding, table, pooling, bag, &mut row[column..column + dim]);
         }
     }
 }
 
-fn pool<T: Real>(
-    layout: &Layout,
-    embedding: &[T],
-    table: usize,
-    pooling: Pooling,
-    rows: impl ExactSizeIterator<Item = u32>,
-    out: &mut [T],
-) {
-    let p = &layout.parameters[table];
-    let vector = |row: u32| &embedding[p.offset + row as usize * p.stride..][..p.cols];
-    let count = rows.len();
-    if count == 1 {
-        return rows.for_each(|row| out.copy_from_slice(vector(row)));
+#[derive(Clone, Copy)]
+struct Bag<'a> {
+    batch: &'a Batch,
+    bag: usize,
+}
+
+impl<'a> Bag<'a> {
+    /// Its table rows.
+    fn rows(self) -> impl ExactSizeIterator<Item = u32> + 'a {
+        segments_of(self.batch, self.bag).iter().map(move |&segment| self.batch.segments.rows[segment as usize])
     }
-    out.fill(T::ZERO);
-    rows.for_each(|row| add(out, vector(row)));
-    if pooling == Pooling::Mean && count > 1 {
-        let n = T::of(count as f64);
-        out.iter_mut().for_each(|o| *o = *o / n);
+
+    fn weights(self) -> &'a [f32] {
+        &self.batch.weights[self.batch.bag_starts[self.bag] as usize..]
     }
 }
 
-fn ids_of(batch: &Batch, bag: usize) -> &[u32] {
+fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Pooling, bag: Bag, out: &mut [T]) {
+    let p = &layout.parameters[table];
+    let vector = |row: u32| &embedding[p.offset + row as usize * p.stride..][..p.cols];
+    let rows = bag.rows();
+    let count = rows.len();
+    match pooling {
+        Pooling::Weighted => {
+            out.fill(T::ZERO);
+            rows.zip(bag.weights()).for_each(|(row, &weight)| add_scaled(out, T::of(f64::from(weight)), vector(row)));
+        }
+        Pooling::Max => {
+            out.fill(T::ZERO);
+            for (i, row) in rows.enumerate() {
+                for (out, &x) in out.iter_mut().zip(vector(row)) {
+                    if i == 0 || normal(x) > *out {
+                        *out = normal(x);
+                    }
+                }
+            }
+        }
+        _ if count == 1 => rows.for_each(|row| out.copy_from_slice(vector(row))),
+        Pooling::Mean | Pooling::Sum => {
+            out.fill(T::ZERO);
+            rows.for_each(|row| add(out, vector(row)));
+            if pooling == Pooling::Mean && count > 1 {
+                let n = T::of(count as f64);
+                out.iter_mut().for_each(|o| *o = *o / n);
+            }
+        }
+    }
+}
+
+/// The table rows of a bag, as numbers of segments.
+pub fn segments_of(batch: &Batch, bag: usize) -> &[u32] {
     &batch.ids[batch.bag_starts[bag] as usize..batch.bag_starts[bag + 1] as usize]
 }
 
-/// Adds up the gradient of one table row, from its column `first` on, over the bags that hold it, in their order.
+/// Adds up the gradient of a segment's table row, from its column `first` on, over the bags that hold it, in their order.
 /// `input_grad` gives the gradient by a row of the input slot.
 #[inline(always)]
 pub fn row_gradient<'a, T: Real>(
     columns: &Columns,
     batch: &Batch,
-    bags: &[u32],
+    segment: usize,
+    largest: &Largest,
     input_grad: impl Fn(usize) -> &'a [T],
     first: usize,
     out: &mut [T],
 ) {
     out.fill(T::ZERO);
-    for &bag in bags {
-        let (field, row) = (bag as usize / batch.rows, bag as usize % batch.rows);
+    let Segments { starts, bags, weights, .. } = &batch.segments;
+    let occurrences = starts[segment] as usize..starts[segment + 1] as usize;
+    for i in occurrences.clone() {
+        let bag = bags[i] as usize;
+        let (field, row) = (bag / batch.rows, bag % batch.rows);
         let (column, _, pooling) = columns.bags[field];
-        let n = ids_of(batch, bag as usize).len();
-        let scale = if pooling == Pooling::Mean { T::ONE / T::of(n as f64) } else { T::ONE };
-        add_scaled(out, scale, &input_grad(row)[column + first..]);
+        let grad = &input_grad(row)[column + first..];
+        let scale = match pooling {
+            Pooling::Sum => T::ONE,
+            Pooling::Mean => T::ONE / T::of(segments_of(batch, bag).len() as f64),
+            Pooling::Weighted => T::of(f64::from(weights[i])),
+            Pooling::Max => {
+                // A bag that holds the row twice stands here twice, and has one largest vector.
+                if i == occurrences.start || bags[i - 1] != bags[i] {
+                    add_where(out, grad, &largest.of_bag(field, row)[first..], segment as u32);
+                }
+                continue;
+            }
+        };
+        add_scaled(out, scale, grad);
     }
+}
+
+/// Adds the gradient of the components whose largest is of a segment.
+fn add_where<T: Real>(out: &mut [T], grad: &[T], largest: &[u32], segment: u32) {
+    let of_segment = out.iter_mut().zip(grad).zip(largest).filter(|(_, largest)| **largest == segment);
+    of_segment.for_each(|((out, &grad), _)| *out += grad);
 }

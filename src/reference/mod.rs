@@ -10,6 +10,7 @@ mod vector;
 mod activation;
 mod arena;
 mod embedding;
+mod largest;
 mod level;
 mod loss;
 mod matmul;
@@ -32,6 +33,7 @@ use crate::optim::{Formulas, Rule};
 use crate::plan::{self, Parameters, Plan, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
+use largest::Largest;
 use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
@@ -56,6 +58,7 @@ pub struct Reference<T> {
     dense_grads: Vec<T>,
     strips: Vec<Strip>,
     columns: Columns,
+    largest: Largest,
     blocks: Vec<Block<T>>,
     /// For each task, of the last batch.
     inverse_counts: Vec<f64>,
@@ -93,6 +96,7 @@ impl<T: Real> Reference<T> {
             dense_grads: vec![T::ZERO; plan.dense.len],
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),
+            largest: Largest::default(),
             blocks: Vec::new(),
             inverse_counts: vec![0.0; plan.tasks.len()],
             sums: vec![TaskSums::default(); plan.tasks.len()],
@@ -219,6 +223,7 @@ impl<T: Real> Reference<T> {
 
     fn update_embedding(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         let Some(mut state) = self.state.take() else { return };
+        self.largest.find(&self.plan, &self.columns, batch, &self.parameters.embedding);
         let mut parameters = std::mem::take(&mut self.parameters.embedding);
         let (update, moves_others) =
             (Update::new(rule.tables.formula(), &rule.tables_at(step)), rule.tables.moves_others());
@@ -228,7 +233,8 @@ impl<T: Real> Reference<T> {
         self.state = Some(state);
     }
 
-    fn embedding_gradient(&self, batch: &Batch, grads: &mut [T]) {
+    fn embedding_gradient(&mut self, batch: &Batch, grads: &mut [T]) {
+        self.largest.find(&self.plan, &self.columns, batch, &self.parameters.embedding);
         let touched = self.touched(batch);
         for i in 0..batch.segments.rows.len() {
             touched.gradient(i, 0, &mut grads[touched.range(i)]);
@@ -241,7 +247,7 @@ impl<T: Real> Reference<T> {
             let rows = self.blocks[row / BLOCK_ROWS].grads.get(&self.plan, self.plan.input_slot, BLOCK_ROWS);
             &rows[row % BLOCK_ROWS * stride..(row % BLOCK_ROWS + 1) * stride]
         };
-        Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
+        Touched { plan: &self.plan, columns: &self.columns, batch, largest: &self.largest, input_grad }
     }
 
     /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::embedding::{Columns, row_gradient};
+use super::largest::Largest;
 use super::optimizer::{State, Update, update, update_untouched};
 use super::real::Real;
 use super::split::{Split, for_each_run};
@@ -27,6 +28,7 @@ pub struct Touched<'a, G> {
     pub plan: &'a Plan,
     pub columns: &'a Columns,
     pub batch: &'a Batch,
+    pub largest: &'a Largest,
     /// The gradient by a row of the input slot.
     pub input_grad: G,
 }
@@ -52,9 +54,7 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     /// The gradient of a segment's table row from its column `first` on.
     #[inline(always)]
     pub fn gradient(&self, segment: usize, first: usize, out: &mut [T]) {
-        let segments = &self.batch.segments;
-        let bags = &segments.bags[segments.starts[segment] as usize..segments.starts[segment + 1] as usize];
-        row_gradient(self.columns, self.batch, bags, &self.input_grad, first, out);
+        row_gradient(self.columns, self.batch, segment, self.largest, &self.input_grad, first, out);
     }
 
     /// One step over all tables, each with its own formula. `parameters` is the whole embedding block.

@@ -67,6 +67,7 @@ impl Golden {
             dense: tensors["input.x"].iter().map(|&x| x as f32).collect(),
             bag_starts: vec![0],
             ids: Vec::new(),
+            weights: Vec::new(),
             labels: by_row("label"),
             masks: by_row("mask"),
             segments: Segments { starts: vec![0], ..Segments::default() },

@@ -8,8 +8,8 @@ use polygate::plan::{Field, Input, Parameters, Plan, Pooling, Table, Task, TaskK
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// Two dense fields, a lone category, two categories that share a table, and a multi-valued field; none of the widths
-/// is a multiple of four.
+/// Two dense fields, a lone category, two categories that share a table, and multi-valued fields of every pooling; few of
+/// the columns are multiples of four.
 pub fn mixed_input() -> Input {
     let table = |name: &str, rows, dim| Table { name: name.into(), rows, dim };
     let bag = |name: &str, table, pooling| Field::Bag { name: name.into(), table, pooling };
@@ -23,6 +23,8 @@ pub fn mixed_input() -> Input {
             bag("last_video", 1, Pooling::Sum),
             bag("tags", 2, Pooling::Mean),
             bag("tags_sum", 2, Pooling::Sum),
+            bag("tags_weighted", 1, Pooling::Weighted),
+            bag("tags_max", 1, Pooling::Max),
         ],
     }
 }
@@ -44,7 +46,7 @@ pub fn dataset(input: &Input, tasks: usize, rows: usize, seed: u64) -> Dataset {
         ..Dataset::default()
     };
     for field in &input.fields {
-        let Field::Bag { name, table, .. } = field else { continue };
+        let Field::Bag { name, table, pooling } = field else { continue };
         let (mut starts, mut ids) = (vec![0], Vec::new());
         for _ in 0..rows {
             let n = if name.starts_with("tags") { rng.random_range(0..4) } else { 1 };
@@ -52,7 +54,11 @@ pub fn dataset(input: &Input, tasks: usize, rows: usize, seed: u64) -> Dataset {
             starts.push(ids.len() as u32);
         }
         let is_many = name.starts_with("tags");
-        dataset.bags.push(if is_many { BagColumn::Many { starts, ids } } else { BagColumn::One(ids) });
+        let weights = match pooling {
+            Pooling::Weighted => ids.iter().map(|_| rng.random_range(-1.5..1.5)).collect(),
+            _ => Vec::new(),
+        };
+        dataset.bags.push(if is_many { BagColumn::Many { starts, ids, weights } } else { BagColumn::One(ids) });
     }
     dataset
 }
