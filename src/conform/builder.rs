@@ -339,16 +339,15 @@ impl Moved<f32> {
         twin: Self,
         moves: impl Fn(usize) -> bool,
     ) -> Vec<Buffer> {
-        let after = bounded.0.iter().zip(&twin.0);
-        let blocks = [name, "first", "second"].into_iter().zip(&before.0).zip(after);
-        let buffer = |((name, before), (bounded, twin)): ((&'static str, &Vec<f32>), (&Vec<Bounded>, &Vec<f32>))| {
-            let mut buffer = Buffer::written(name, before);
-            for at in (0..before.len()).filter(|&at| moves(at)) {
-                buffer.expect[at] = near((bounded[at], twin[at]));
+        let mut buffers = Vec::new();
+        for (i, name) in [name, "first", "second"].into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
+            let mut buffer = Buffer::written(name, &before.0[i]);
+            for at in (0..buffer.words.len()).filter(|&at| moves(at)) {
+                buffer.expect[at] = near((bounded.0[i][at], twin.0[i][at]));
             }
-            buffer
-        };
-        blocks.filter(|((_, before), _)| !before.is_empty()).map(buffer).collect()
+            buffers.push(buffer);
+        }
+        buffers
     }
 }
 
