@@ -213,7 +213,7 @@ impl Run<'_> {
             false => Order::File,
         };
         let input = Arc::new(self.p.plan.input.clone());
-        let rule = train.rule();
+        let rule = self.p.config.rule();
         let mut since = Instant::now();
         for batch in Batches::new(self.p.train.clone(), input, train.batch_size, order, self.contents) {
             if stop.load(Ordering::Relaxed) {
