@@ -62,17 +62,17 @@ fn without_padding(plan: &Plan, mut gradients: Parameters<f64>) -> Parameters<f6
 
 #[test]
 fn gradients_of_every_family_with_masks_and_shared_tables_are_difference_quotients() {
-    gradients_are_difference_quotients("");
+    gradients_are_difference_quotients(&random::FAMILIES, "");
 }
 
 #[test]
 fn gradients_with_dropout_are_difference_quotients_under_the_same_masks() {
-    gradients_are_difference_quotients(", dropout = 0.3");
+    gradients_are_difference_quotients(&random::FAMILIES[3..5], ", dropout = 0.3");
 }
 
-/// In every family, with more keys of its model.
-fn gradients_are_difference_quotients(keys: &str) {
-    for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
+/// With more keys of the models.
+fn gradients_are_difference_quotients(families: &[(&str, &str)], keys: &str) {
+    for (i, (name, model)) in families.iter().enumerate() {
         let plan = random::plan(&format!("{model}{keys}"));
         let at = random::parameters(&plan, 20 + i as u64).map(f64::from);
         let batch = random::batch(&plan.input, plan.tasks.len(), 19, 90 + i as u64);
@@ -129,7 +129,8 @@ fn a_gate_that_sees_one_expert_gives_it_weight_one() {
 
 #[test]
 fn dropout_changes_training_and_leaves_prediction_alone() {
-    let [plain, dropping] = ["", ", dropout = 0.3"].map(|keys| random::plan(&format!("{}{keys}", random::FAMILIES[4].1)));
+    let [plain, dropping] =
+        ["", ", dropout = 0.3"].map(|keys| random::plan(&format!("{}{keys}", random::FAMILIES[4].1)));
     let at = random::parameters(&plain, 3);
     let batch = random::batch(&plain.input, plain.tasks.len(), 300, 1);
     let [mut plain, mut dropping] = [plain, dropping].map(|plan| Reference::new(plan, at.clone()));

@@ -132,7 +132,14 @@ pub struct CgcConfig {
 impl Default for CgcConfig {
     fn default() -> Self {
         let MixtureConfig {
-            expert_units, gate_units, gate_bias, tower_units, activation, output_activation, dropout, ..
+            expert_units,
+            gate_units,
+            gate_bias,
+            tower_units,
+            activation,
+            output_activation,
+            dropout,
+            ..
         } = MixtureConfig::default();
         Self {
             task_experts: 2,

@@ -269,8 +269,7 @@ fn cpu_steps(
 /// What all ops of a step cost on an adapter.
 fn step_cost(p: &Prepared, batch: &Batch) -> Cost {
     let place = Place { plan: &p.plan, capacity: p.config.train.batch_size };
-    let costs =
-        kernels::train_ops(&p.plan, &p.config.rule(), batch.held.is_some()).map(|op| op.cost(place, batch));
+    let costs = kernels::train_ops(&p.plan, &p.config.rule(), batch.held.is_some()).map(|op| op.cost(place, batch));
     costs.fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
 }
 
