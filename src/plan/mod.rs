@@ -8,12 +8,14 @@ mod dropout;
 mod input;
 mod layout;
 mod parameters;
+mod state;
 
 pub use builder::{Activations, GateStyle, PlanBuilder};
 pub use dropout::Masks;
 pub use input::{Field, Input, Pooling, Table};
 pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
+pub use state::{Block, Slot, StateTensor};
 
 use serde::{Deserialize, Serialize};
 
