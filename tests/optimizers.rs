@@ -67,7 +67,10 @@ impl Fixture {
         let dataset = Dataset {
             rows: users.len(),
             dense: dense.concat(),
-            bags: vec![BagColumn::One(users.clone()), BagColumn::Many { starts: starts.collect(), ids: tags.concat() }],
+            bags: vec![
+                BagColumn::One(users.clone()),
+                BagColumn::Many { starts: starts.collect(), ids: tags.concat(), weights: Vec::new() },
+            ],
             labels: labels.iter().map(|&y| f32::from(y)).collect(),
             masks: vec![1.0; labels.len()],
             ..Dataset::default()

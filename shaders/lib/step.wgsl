@@ -24,7 +24,9 @@ struct Step {
     slot_rows: u32,      // rows in a slot
     dense_length: u32,   // of the dense block, in vec4s
     slot_stride: u32,    // of the input slot, in vec4s
-    padding: vec2u,
+    drop_below: u32,     // dropout sets elements to 0 whose random number is below; 0 where nothing is dropped
+    drop_scale: f32,     // and multiplies the others by this
+    drop_key: vec2u,     // of the random numbers
     optimizer: Constants, // of the dense parameters
 }
 

@@ -64,10 +64,10 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// What the optimizers do in a run of so many steps.
+    /// How a step changes the parameters in a run of so many, but for the run's seed.
     pub fn rule(&self, run_steps: u64) -> Rule {
         let tables = self.embedding_optimizer.map_or(TableRule::Dense(self.optimizer), TableRule::from);
-        Rule { optimizer: self.optimizer, tables, schedule: self.schedule.over(run_steps) }
+        Rule { optimizer: self.optimizer, tables, schedule: self.schedule.over(run_steps), ..Rule::default() }
     }
 
     /// # Errors

@@ -4,16 +4,13 @@ use super::bounded::Bounded;
 use super::case::{Buffer, Case, Class, Dispatch, Expect, POISON, group, near};
 use super::cases::Form;
 use super::samples::Samples;
-use super::scene::Scene;
+use super::scene::{STEP, Scene};
 use crate::data::Batch;
-use crate::kernels::variant::Direction;
+use crate::kernels::variant::{Direction, LevelWork};
 use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, gather, level, loss};
 use crate::kernels::{optimizer, weight_grad};
 use crate::plan::{Activation, Level, TensorId};
 use crate::reference::{BLOCK_ROWS, Of, Real, Reference};
-
-/// Steps behind the first, so that Adam's corrections are not at their start.
-pub(super) const STEP: u64 = 3;
 
 /// Fills a case from a scene.
 pub struct Builder {
@@ -64,7 +61,7 @@ impl Builder {
     /// The buffers `step` and `batch`.
     pub(super) fn step_and_batch(&mut self) {
         let mut step = Step::new(self.place(), self.scene.batch_size);
-        step.set_rule(&self.form.rule(), STEP);
+        step.set_training(&self.scene.plan, &self.form.rule(), STEP);
         let mut words = BatchWords::default();
         let (words, _) = words.fill(&self.scene.plan, &self.scene.batch, &mut step);
         let words = words.to_vec();
@@ -145,7 +142,7 @@ impl Builder {
             let own = [Buffer::read("ops", &program.ops), Buffer::read("lists", &program.lists)];
             let own = own.map(|buffer| self.push(buffer)).to_vec();
             let workgroups = level::workgroups(self.scene.batch.rows, items, variant);
-            let overrides = variant.overrides(direction);
+            let overrides = variant.overrides(LevelWork::of(&self.scene.plan, direction));
             self.case.dispatches.push(Dispatch { kernel: variant.kernel(), overrides, workgroups, own });
         }
     }
@@ -339,16 +336,15 @@ impl Moved<f32> {
         twin: Self,
         moves: impl Fn(usize) -> bool,
     ) -> Vec<Buffer> {
-        let after = bounded.0.iter().zip(&twin.0);
-        let blocks = [name, "first", "second"].into_iter().zip(&before.0).zip(after);
-        let buffer = |((name, before), (bounded, twin)): ((&'static str, &Vec<f32>), (&Vec<Bounded>, &Vec<f32>))| {
-            let mut buffer = Buffer::written(name, before);
-            for at in (0..before.len()).filter(|&at| moves(at)) {
-                buffer.expect[at] = near((bounded[at], twin[at]));
+        let mut buffers = Vec::new();
+        for (i, name) in [name, "first", "second"].into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
+            let mut buffer = Buffer::written(name, &before.0[i]);
+            for at in (0..buffer.words.len()).filter(|&at| moves(at)) {
+                buffer.expect[at] = near((bounded.0[i][at], twin.0[i][at]));
             }
-            buffer
-        };
-        blocks.filter(|((_, before), _)| !before.is_empty()).map(buffer).collect()
+            buffers.push(buffer);
+        }
+        buffers
     }
 }
 

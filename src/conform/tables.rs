@@ -1,8 +1,9 @@
 //! The cases of the kernels that read or write embedding tables: in one shard, or in several with buffers of their own.
 
 use super::bounded::Bounded;
-use super::builder::{Builder, Moved, Part, STEP};
+use super::builder::{Builder, Moved, Part};
 use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
+use super::scene::STEP;
 use crate::kernels::{self, Kernel, Shards, StepOp, embedding};
 use crate::plan::Plan;
 use crate::reference::Of;

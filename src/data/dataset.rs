@@ -97,7 +97,10 @@ mod tests {
 
     #[test]
     fn rows_that_differ_anywhere_have_another_digest() {
-        let bags = vec![BagColumn::One(vec![4, 5]), BagColumn::Many { starts: vec![0, 2, 3], ids: vec![5, 4, 7] }];
+        let bags = vec![
+            BagColumn::One(vec![4, 5]),
+            BagColumn::Many { starts: vec![0, 2, 3], ids: vec![5, 4, 7], weights: Vec::new() },
+        ];
         let rows = Dataset {
             rows: 2,
             dense: vec![0.5; 2],
@@ -112,7 +115,7 @@ mod tests {
             |d| d.masks[1] = 0.0,
             |d| d.groups = Some(vec![0, 1]),
             |d| d.bags[0] = BagColumn::One(vec![5, 4]),
-            |d| d.bags[1] = BagColumn::Many { starts: vec![0, 1, 3], ids: vec![5, 4, 7] },
+            |d| d.bags[1] = BagColumn::Many { starts: vec![0, 1, 3], ids: vec![5, 4, 7], weights: Vec::new() },
         ];
         let mut digests = vec![rows.digest()];
         for change in changes {

@@ -113,17 +113,19 @@ impl GpuExecutor {
         Ok(rows.flat_map(|row| &row[..t.width]).copied().collect())
     }
 
-    /// Records the upload of a batch and of its step's numbers.
-    pub(super) fn upload(&mut self, batch: &Batch, rule: &Rule, number: u64) -> Result<(), ExecutorError> {
+    /// Records the upload of a batch, and of the numbers of a step of training, where it is one.
+    pub(super) fn upload(&mut self, batch: &Batch, training: Option<(&Rule, u64)>) -> Result<(), ExecutorError> {
         let mut step = self.loaded.step(batch);
-        step.set_rule(rule, number);
+        if let Some((rule, number)) = training {
+            step.set_training(&self.loaded.plan, rule, number);
+        }
         let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
         let bytes: &[u8] = bytemuck::cast_slice(words);
         self.loaded.make_room(&self.context, 4 * all, batch.segments.rows.len())?;
         self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
         let tables = &mut self.loaded.buffers.tables;
         let uniforms = tables.uniforms.clone();
-        self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, &batch.segments, rule, number));
+        self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, &batch.segments, training));
         self.recorder.write(&self.context, &self.loaded.buffers.step, bytemuck::bytes_of(&step));
         Ok(())
     }
@@ -186,7 +188,7 @@ impl Executor for GpuExecutor {
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
         self.loaded.keep_state(&self.context, rule)?;
-        self.upload(batch, rule, step)?;
+        self.upload(batch, Some((rule, step)))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)
@@ -222,7 +224,7 @@ impl Executor for GpuExecutor {
                 self.read_logits(&gathered, most, row, &mut out)?;
                 row = 0;
             }
-            self.upload(&batch, &Rule::default(), 1)?;
+            self.upload(&batch, None)?;
             let ops = kernels::forward_ops(&self.loaded.plan);
             self.record("predict", ops, &batch, &Rule::default(), |loaded, encoder| {
                 loaded.copy_logits(encoder, &gathered, most, row, batch.rows);

@@ -44,7 +44,7 @@ impl Loaded {
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
         let slots = weight_grad::slots(batch_size);
         let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
-        let stages = Stages::new(context, &pipelines, variants, &buffers);
+        let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
         Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles, formulas: None })
     }
 
@@ -58,7 +58,7 @@ impl Loaded {
     pub fn make_room(&mut self, context: &Context, bytes: usize, segments: usize) -> Result<(), ExecutorError> {
         let has_batch_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
         if self.buffers.tables.make_room(context, &self.plan, segments)? || has_batch_grown {
-            self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+            self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
         }
         Ok(())
     }
@@ -68,7 +68,7 @@ impl Loaded {
         let fits = |formulas: &Formulas| rule.fits(formulas);
         if !self.formulas.as_ref().is_some_and(fits) {
             self.buffers.make_state(context, &self.plan, rule)?;
-            self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+            self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
             self.formulas = Some(rule.formulas(self.plan.embedding.parameters.len()));
         }
         Ok(())
@@ -85,7 +85,7 @@ impl Loaded {
             Err(ExecutorError::OutOfMemory { .. }) => return Ok(false),
             uploaded => uploaded?,
         };
-        self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+        self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
         Ok(true)
     }
 

@@ -8,7 +8,7 @@ use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use super::tables::Tables;
 use crate::executor::ExecutorError;
-use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
+use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
 use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
@@ -36,7 +36,7 @@ pub struct Pipelines {
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
     pub optimizer: ByFormula<Pipeline>,
-    levels: Mutex<HashMap<(LevelVariant, Direction), Arc<Pipeline>>>,
+    levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
 
@@ -121,10 +121,10 @@ impl Pipelines {
         }
     }
 
-    pub fn level(&self, context: &Context, variant: LevelVariant, direction: Direction) -> Arc<Pipeline> {
+    pub fn level(&self, context: &Context, variant: LevelVariant, work: LevelWork) -> Arc<Pipeline> {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides(direction)));
-        levels.entry((variant, direction)).or_insert_with(new).clone()
+        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides(work)));
+        levels.entry((variant, work)).or_insert_with(new).clone()
     }
 
     pub fn weight_grad(&self, context: &Context, variant: WeightGradVariant) -> Arc<Pipeline> {
@@ -226,9 +226,9 @@ impl Buffers {
 }
 
 impl Stages {
-    pub fn new(context: &Context, p: &Pipelines, variants: Variants, b: &Buffers) -> Self {
+    pub fn new(context: &Context, p: &Pipelines, plan: &Plan, variants: Variants, b: &Buffers) -> Self {
         let [forward, backward, both] = [Direction::Forward, Direction::Backward, Direction::Both]
-            .map(|direction| p.level(context, variants.level, direction));
+            .map(|direction| p.level(context, variants.level, LevelWork::of(plan, direction)));
         let weight_grad = p.weight_grad(context, variants.weight_grad);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];

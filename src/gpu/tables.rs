@@ -8,7 +8,7 @@ use crate::data::Segments;
 use crate::executor::ExecutorError;
 use crate::kernels::Shards;
 use crate::kernels::embedding::{self, Shard};
-use crate::optim::Rule;
+use crate::optim::{Constants, Rule};
 use crate::plan::Plan;
 
 /// Bytes between two uniforms in a buffer, as WebGPU asks at most.
@@ -81,10 +81,11 @@ impl Tables {
         context.grow(&mut self.rows, "the table rows of a batch", 4 * embedding::compact_floats(plan, segments))
     }
 
-    /// Takes in where a batch's segments lie, and what a step of a rule computes with; the uniforms' new content.
-    pub fn locate(&mut self, plan: &Plan, segments: &Segments, rule: &Rule, step: u64) -> &[u8] {
+    /// Takes in where a batch's segments lie, and what a step of training computes with; the uniforms' new content.
+    pub fn locate(&mut self, plan: &Plan, segments: &Segments, training: Option<(&Rule, u64)>) -> &[u8] {
         self.of_batch.clear();
-        self.of_batch.extend(self.shards.of_batch(plan, segments, &rule.tables_at(step)));
+        let constants = training.map_or_else(Constants::default, |(rule, step)| rule.tables_at(step));
+        self.of_batch.extend(self.shards.of_batch(plan, segments, &constants));
         self.words.clear();
         for (i, shard) in self.of_batch.iter().enumerate() {
             self.words.resize(i * UNIFORM_STRIDE / 4, 0);

@@ -155,7 +155,7 @@ impl GpuExecutor {
     ) -> Result<StepTimes, ExecutorError> {
         self.loaded.keep_state(&self.context, rule)?;
         let start = Instant::now();
-        self.upload(batch, rule, step)?;
+        self.upload(batch, Some((rule, step)))?;
         self.flush()?;
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some()).collect();

@@ -136,7 +136,7 @@ fn level_ops(plan: &Plan) -> Vec<StepOp> {
 fn time(gpu: &Gpu, plan: &Arc<Plan>, batch: &Batch, variants: Variants, ops: &[StepOp]) -> Result<f64, ExecutorError> {
     let parameters = Parameters::init(plan, 0);
     let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, batch.rows, variants)?;
-    executor.upload(batch, &Rule::default(), 1)?;
+    executor.upload(batch, None)?;
     let mut best = f64::INFINITY;
     for run in 0..=RUNS {
         let start = Instant::now();

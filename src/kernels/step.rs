@@ -30,7 +30,9 @@ shader_struct! {
         pub slot_rows: u32,
         pub dense_length: u32,
         pub slot_stride: u32,
-        pub padding: [u32; 2],
+        pub drop_below: u32,
+        pub drop_scale: f32,
+        pub drop_key: [u32; 2],
         pub optimizer: Constants,
     }
 }
@@ -72,13 +74,18 @@ impl Step {
             slot_rows: weight_grad::slot_rows(batch_size) as u32,
             dense_length: (place.plan.dense.len / 4) as u32,
             slot_stride: place.stride(place.plan.input_slot),
+            drop_scale: 1.0,
             ..Self::default()
         }
     }
 
-    pub fn set_rule(&mut self, rule: &Rule, step: u64) {
+    /// What a step of training needs beside its batch.
+    pub fn set_training(&mut self, plan: &Plan, rule: &Rule, step: u64) {
         self.step = u32::try_from(step).unwrap_or(u32::MAX);
         self.optimizer = rule.dense_at(step).into();
+        if let Some(masks) = plan.masks(rule.seed, step) {
+            (self.drop_below, self.drop_scale, self.drop_key) = (masks.drop_below, masks.scale as f32, masks.key);
+        }
     }
 }
 

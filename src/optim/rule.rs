@@ -10,12 +10,14 @@ pub struct Rule {
     /// Of the embedding tables.
     pub tables: TableRule,
     pub schedule: Schedule,
+    /// What the step's random numbers come of.
+    pub seed: u64,
 }
 
 impl From<Optimizer> for Rule {
     /// Tables move as the dense parameters do.
     fn from(optimizer: Optimizer) -> Self {
-        Self { optimizer, tables: TableRule::Dense(optimizer), schedule: Schedule::default() }
+        Self { optimizer, tables: TableRule::Dense(optimizer), ..Self::default() }
     }
 }
 

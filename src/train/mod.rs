@@ -143,9 +143,9 @@ impl Prepared {
         Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
     }
 
-    /// What the optimizers do in this run.
+    /// How a step of this run changes the parameters.
     pub fn rule(&self) -> Rule {
-        self.config.train.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
+        self.config.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
     }
 
     pub fn steps_per_epoch(&self) -> usize {
