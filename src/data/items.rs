@@ -44,11 +44,6 @@ impl Items {
         }
     }
 
-    /// The items of a text.
-    pub fn split<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        text.split(&self.separator).map(str::trim)
-    }
-
     /// Takes the weight off an item where it has one behind it.
     pub fn item<'a>(&self, item: &'a str) -> Result<(&'a str, f64), Wrong> {
         let Some(Weights { from: WeightsFrom::Item(separator), .. }) = &self.weights else { return Ok((item, 1.0)) };
