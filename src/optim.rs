@@ -1,9 +1,10 @@
 //! Optimizers, by PyTorch's definitions, and which table rows they move.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// `train.optimizer`, by `kind = "..."`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Optimizer {
     Adam(Adam),
@@ -17,7 +18,7 @@ impl Default for Optimizer {
 }
 
 /// Which rows of the embedding tables move in a step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum EmbeddingUpdate {
     /// All: a row that is not in the batch has a gradient of zero, and its momentum moves it on (`torch.optim.Adam`,
@@ -43,7 +44,7 @@ impl From<Optimizer> for Rule {
 }
 
 /// Adam (Kingma and Ba 2015); `eps` outside the root.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
     pub learning_rate: f64,
@@ -59,7 +60,7 @@ impl Default for Adam {
 }
 
 /// Stochastic gradient descent with momentum; no dampening, not Nesterov.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sgd {
     pub learning_rate: f64,

@@ -2,6 +2,7 @@
 
 mod adapters;
 mod compare;
+mod config;
 mod conform;
 mod eval;
 mod predict;
@@ -39,6 +40,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Profile(profile::ProfileArgs),
     Conform(conform::ConformArgs),
+    Config(config::ConfigArgs),
     Adapters(adapters::AdaptersArgs),
     Synth(synth::SynthArgs),
 }
@@ -137,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Profile(args) => args.run(),
         Command::Conform(args) => args.run(),
+        Command::Config(args) => args.run(),
         Command::Adapters(args) => args.run(),
         Command::Synth(args) => args.run(),
     };

@@ -1,12 +1,13 @@
 //! `[train]` and `[metrics]`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::GaucWeight;
 use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
 
-/// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[train]`: the loop and its optimizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the training rows.
@@ -26,6 +27,7 @@ pub struct TrainConfig {
     pub log_every: usize,
     /// What chooses the best epoch on the validation rows: `"<task>.auc"`, `"<task>.gauc"`, `"<task>.rmse"`,
     /// `"macro.auc"`, `"macro.gauc"`, or `"loss"`. Default: `"macro.auc"` where a task is binary, else `"loss"`.
+    #[schemars(example = &"macro.auc")]
     pub best: Option<String>,
 }
 
@@ -49,8 +51,8 @@ impl TrainConfig {
     }
 }
 
-/// `[metrics]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// `[metrics]`: how results are reported.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsConfig {
     /// How groups are weighted in GAUC: uniform, impressions or positives.

@@ -1,11 +1,12 @@
 //! AUC by rank, over all rows and by group.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Samples, is_positive, ratio};
 
 /// How much each group counts in GAUC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GaucWeight {
     /// The same, as FunRec and TorchEasyRec have it.

@@ -13,10 +13,11 @@ pub use input::{Field, Input, Pooling, Table};
 pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Applied after every layer of an MLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Activation {
     Identity,
@@ -29,7 +30,7 @@ pub enum Activation {
 }
 
 /// What a task predicts, and so its loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskKind {
     /// A probability; cross-entropy on logits.
