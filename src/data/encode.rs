@@ -7,7 +7,7 @@ use super::dataset::{BagColumn, Dataset};
 use super::error::DataError;
 use super::labels;
 use super::schema::{Feature, FeatureKind, Schema, first, items};
-use super::vocab::{Encoder, TextRows};
+use super::vocab::{Encoder, TextMap, TextRows};
 
 /// A feature's encoded cells.
 enum Encoded {
@@ -15,7 +15,7 @@ enum Encoded {
     Bags(BagColumn),
 }
 
-/// Encodes `rows` of `columns`. Without `labels`, labels and masks are 0 and groups are left out.
+/// Encodes `rows` of `columns`, without groups. Without `labels`, labels and masks are 0.
 pub fn encode(
     schema: &Schema,
     columns: &Columns,
@@ -36,7 +36,6 @@ pub fn encode(
             Encoded::Bags(column) => bags.push(column),
         }
     }
-    let groups = schema.group.as_ref().filter(|_| labels).map(|group| groups(columns.text(group), rows));
     let (labels, masks) = if labels {
         labels::encode(&schema.tasks, columns, rows)?
     } else {
@@ -53,7 +52,7 @@ pub fn encode(
         bags,
         labels,
         masks,
-        groups,
+        groups: None,
         kept: kept.collect(),
     })
 }
@@ -105,19 +104,37 @@ fn many(column: &TextColumn, by_symbol: &[Vec<u32>], rows: &[u32], name: &str) -
     Ok(BagColumn::Many { starts, ids })
 }
 
-/// Numbers groups by first appearance. A missing group is one of its own for each row, so that GAUC leaves it out.
-fn groups(column: &TextColumn, rows: &[u32]) -> Vec<u32> {
-    const UNSEEN: u32 = u32::MAX;
-    let missing: Vec<bool> = column.values().map(|text| text.is_none()).collect();
-    let mut numbers = vec![UNSEEN; missing.len()];
-    let mut next = 0;
-    let number = |row: &u32| {
-        let symbol = column.symbols[*row as usize] as usize;
-        if missing[symbol] || numbers[symbol] == UNSEEN {
-            numbers[symbol] = next;
-            next += 1;
-        }
-        numbers[symbol]
-    };
-    rows.iter().map(number).collect()
+/// Numbers groups by first appearance, over any number of pieces of a data set.
+#[derive(Default)]
+pub struct Groups {
+    numbers: TextMap<Box<str>, u32>,
+    next: u32,
+}
+
+impl Groups {
+    /// The groups of `rows`, which come next; `None` where the schema has none. A missing group is one of its own for each
+    /// row, so that GAUC leaves it out.
+    pub fn number(&mut self, schema: &Schema, columns: &Columns, rows: &[u32]) -> Option<Vec<u32>> {
+        let column = columns.text(schema.group.as_ref()?);
+        let texts: Vec<Option<&str>> = column.values().collect();
+        let mut known: Vec<Option<u32>> = vec![None; texts.len()];
+        let number = |row: &u32| {
+            let symbol = column.symbols[*row as usize] as usize;
+            let Some(text) = texts[symbol] else { return self.add() };
+            *known[symbol].get_or_insert_with(|| match self.numbers.get(text) {
+                Some(number) => *number,
+                None => {
+                    let number = self.add();
+                    self.numbers.insert(text.into(), number);
+                    number
+                }
+            })
+        };
+        Some(rows.iter().map(number).collect())
+    }
+
+    fn add(&mut self) -> u32 {
+        self.next += 1;
+        self.next - 1
+    }
 }

@@ -172,24 +172,37 @@ fn label_reader<'a>(task: &'a TaskConfig, columns: &'a Columns) -> Box<dyn Fn(us
     })
 }
 
-/// One line for each task whose training labels leave something undefined. `labels` and `masks` are [rows, tasks].
-pub fn notes(tasks: &[TaskConfig], labels: &[f32], masks: &[f32]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for (t, task) in tasks.iter().enumerate() {
-        let counted = || labels.iter().zip(masks).skip(t).step_by(tasks.len()).filter(|(_, mask)| **mask == 1.0);
-        let (count, positive) = (counted().count(), counted().filter(|(label, _)| **label == 1.0).count());
-        let name = &task.name;
-        if count == 0 {
-            notes.push(format!("task {name}: its mask selects no training row; it learns nothing"));
-        } else if task.kind == TaskKind::Binary && positive == 0 {
-            notes.push(format!(
-                "task {name}: none of its {count} training rows is positive; its AUC there is undefined"
-            ));
-        } else if task.kind == TaskKind::Binary && positive == count {
-            notes.push(format!(
-                "task {name}: all of its {count} training rows are positive; its AUC there is undefined"
-            ));
+/// Of each task, how many rows count and how many of those are positive.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Vec<(u64, u64)>);
+
+impl Tally {
+    /// Counts rows. `labels` and `masks` are [rows, tasks].
+    pub fn add(&mut self, tasks: usize, labels: &[f32], masks: &[f32]) {
+        self.0.resize(tasks, (0, 0));
+        for (labels, masks) in labels.chunks(tasks.max(1)).zip(masks.chunks(tasks.max(1))) {
+            for ((counted, positive), (label, mask)) in self.0.iter_mut().zip(labels.iter().zip(masks)) {
+                *counted += u64::from(*mask == 1.0);
+                *positive += u64::from(*mask == 1.0 && *label == 1.0);
+            }
         }
     }
-    notes
+
+    /// One line for each task whose training labels leave something undefined.
+    pub fn notes(&self, tasks: &[TaskConfig]) -> Vec<String> {
+        let note = |(task, (counted, positive)): (&TaskConfig, &(u64, u64))| {
+            let name = &task.name;
+            if *counted == 0 {
+                return Some(format!("task {name}: its mask selects no training row; it learns nothing"));
+            }
+            let which = match positive {
+                0 => format!("none of its {counted} training rows is"),
+                all if all == counted => format!("all of its {counted} training rows are"),
+                _ => return None,
+            };
+            (task.kind == TaskKind::Binary)
+                .then(|| format!("task {name}: {which} positive; its AUC there is undefined"))
+        };
+        tasks.iter().zip(&self.0).filter_map(note).collect()
+    }
 }

@@ -5,6 +5,7 @@ mod columns;
 mod dataset;
 mod encode;
 mod error;
+mod fit;
 mod join;
 mod labels;
 mod numbers;
@@ -31,9 +32,13 @@ pub use vocab::{Encoder, fnv1a};
 
 use crate::config::TaskConfig;
 use crate::config::{DataConfig, FeatureConfig};
-use columns::Columns;
+use columns::{Columns, Needs};
+use encode::{Groups, encode};
+use fit::Fit;
+use labels::Tally;
 use resolve::Known;
 use source::{Selection, Source};
+use split::{Files, Parts, Splitter};
 
 /// A config's data, ready to train on.
 #[derive(Debug)]
@@ -72,11 +77,7 @@ pub fn load(
     split::check(data)?;
     let sources = sources(data, data_dir)?;
     let mut schema = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
-    let mut needs = schema.needs(true, &[]);
-    if let Some(column) = data.split.as_ref().and_then(|split| split.column.as_deref()) {
-        needs.number(column, "data.split");
-    }
-    let mut columns = Columns::new(needs);
+    let mut columns = Columns::new(needs(&schema, data, true));
     let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
     let mut ends = [0; 3];
     for (part, end) in sources.iter().zip(&mut ends) {
@@ -86,17 +87,31 @@ pub fn load(
         *end = columns.rows();
     }
     let read = start.elapsed().as_secs_f64();
-    let parts = split::split(data, &columns, [ends[0], ends[1]], seed)?;
+    let mut parts = Parts::default();
+    let mut splitter = Splitter::new(data, seed, || Ok(ends[0] as u64))?;
+    splitter.add(Files::Train, &columns, 0..ends[0], &mut parts)?;
+    splitter.add(Files::Valid, &columns, ends[0]..ends[1], &mut parts)?;
+    splitter.add(Files::Test, &columns, ends[1]..ends[2], &mut parts)?;
+    if let Some(marks) = splitter.valid_of_test(parts.test.len()) {
+        parts.validate(&marks);
+    }
     if parts.train.is_empty() {
         let after = if ends[0] == 0 { "data.filter" } else { "data.split" };
         return Err(DataError::NoTrainingRows { after });
     }
 
     let mut notes = selection.notes();
-    notes.extend(schema.fit(&columns, &parts.train));
-    let encode = |rows: &[u32]| encode::encode(&schema, &columns, rows, true, &[]);
+    let mut fit = Fit::new(&schema);
+    fit.add(&schema, &columns, &parts.train);
+    notes.extend(fit.finish(&mut schema));
+    let encode = |rows: &[u32]| -> Result<Dataset, DataError> {
+        let groups = Groups::default().number(&schema, &columns, rows);
+        Ok(Dataset { groups, ..encode(&schema, &columns, rows, true, &[])? })
+    };
     let train = encode(&parts.train)?;
-    notes.extend(labels::notes(tasks, &train.labels, &train.masks));
+    let mut tally = Tally::default();
+    tally.add(tasks.len(), &train.labels, &train.masks);
+    notes.extend(tally.notes(tasks));
     let mut optional = |name: &str, rows: &[u32], wanted: bool| {
         if wanted && rows.is_empty() {
             notes.push(format!("no {name} rows are left after data.filter and data.split"));
@@ -134,7 +149,8 @@ pub fn encode_files(
     if rows.is_empty() {
         return Err(DataError::config("--data", "no rows are left after data.filter"));
     }
-    encode::encode(schema, &columns, &rows, labels, keep)
+    let groups = if labels { Groups::default().number(schema, &columns, &rows) } else { None };
+    Ok(Dataset { groups, ..encode(schema, &columns, &rows, labels, keep)? })
 }
 
 /// The sources of training, validation and test rows.
@@ -151,6 +167,15 @@ fn sources(data: &DataConfig, data_dir: &Path) -> Result<[Vec<Source>; 3], DataE
         Some(config) => vec![Source::Synthetic(config.clone())],
     };
     Ok([train, files(&data.valid), files(&data.test)])
+}
+
+/// The columns that splitting and encoding take; `labels` adds those of labels, masks and groups.
+fn needs(schema: &Schema, data: &DataConfig, labels: bool) -> Needs {
+    let mut needs = schema.needs(labels, &[]);
+    if let Some(column) = data.split.as_ref().and_then(|split| split.column.as_deref()) {
+        needs.number(column, "data.split");
+    }
+    needs
 }
 
 fn unfitted(

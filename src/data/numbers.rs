@@ -23,20 +23,14 @@ impl Numbers {
         Self { transform, mean: 0.0, std: 1.0, min: 0.0, max: 0.0 }
     }
 
-    /// Takes the statistics of `rows`; false when all of them are missing.
-    pub(super) fn fit(&mut self, column: &[f64], rows: &[u32]) -> bool {
-        let present = || rows.iter().map(|row| column[*row as usize]).filter(|value| !value.is_nan());
-        let count = present().count();
-        if count == 0 {
+    /// Takes the statistics of the values that were counted; false when there are none.
+    pub(super) fn fit(&mut self, moments: &Moments) -> bool {
+        if moments.count == 0 {
             return false;
         }
-        self.min = present().fold(f64::INFINITY, f64::min);
-        self.max = present().fold(f64::NEG_INFINITY, f64::max);
-        self.mean = (present().sum::<f64>() / count as f64).clamp(self.min, self.max);
-        // Deviations in units of the range, whose squares cannot overflow.
-        let range = self.max - self.min;
-        let variance = present().map(|value| ((value - self.mean) / range).powi(2)).sum::<f64>() / count as f64;
-        self.std = if range == 0.0 { 1.0 } else { range * variance.sqrt() };
+        (self.min, self.max) = (moments.min, moments.max);
+        self.mean = moments.mean.clamp(self.min, self.max);
+        self.std = if self.min == self.max { 1.0 } else { moments.deviation() };
         true
     }
 
@@ -70,14 +64,64 @@ impl Numbers {
     }
 }
 
+/// Statistics of values that come one by one, in bounded memory: the same whatever parts they come in.
+#[derive(Clone, Copy, Debug)]
+pub struct Moments {
+    count: u64,
+    min: f64,
+    max: f64,
+    mean: f64,
+    /// The sum of squared deviations from the mean, in units of `scale` squared, so that no square overflows.
+    squares: f64,
+    /// The largest distance of a value from the mean of those before it.
+    scale: f64,
+}
+
+impl Default for Moments {
+    fn default() -> Self {
+        Self { count: 0, min: f64::INFINITY, max: f64::NEG_INFINITY, mean: 0.0, squares: 0.0, scale: 0.0 }
+    }
+}
+
+impl Moments {
+    /// Welford 1962, scaled as in BLAS's nrm2. NaN (missing) is left out.
+    pub fn add(&mut self, value: f64) {
+        if value.is_nan() {
+            return;
+        }
+        self.count += 1;
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        let (n, distance) = (self.count as f64, value - self.mean);
+        self.mean += distance / n;
+        // The first value is its own mean.
+        let share = (n - 1.0) / n;
+        if share == 0.0 || distance == 0.0 {
+            return;
+        }
+        let distance = distance.abs();
+        if distance > self.scale {
+            self.squares = self.squares * (self.scale / distance).powi(2) + share;
+            self.scale = distance;
+        } else {
+            self.squares += share * (distance / self.scale).powi(2);
+        }
+    }
+
+    /// The population standard deviation.
+    fn deviation(&self) -> f64 {
+        self.scale * (self.squares / self.count as f64).sqrt()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn fitted(transform: Transform, column: &[f64]) -> Numbers {
-        let mut numbers = Numbers::new(transform);
-        let rows: Vec<u32> = (0..column.len() as u32).collect();
-        assert!(numbers.fit(column, &rows));
+        let (mut numbers, mut moments) = (Numbers::new(transform), Moments::default());
+        column.iter().for_each(|value| moments.add(*value));
+        assert!(numbers.fit(&moments));
         numbers
     }
 
@@ -102,6 +146,18 @@ mod tests {
         let numbers = fitted(Transform::Standardize, &[1.0, 3.0]);
         assert_eq!((numbers.mean, numbers.std), (2.0, 1.0));
         assert_eq!(numbers.apply(4.0), 2.0);
+    }
+
+    #[test]
+    fn the_statistics_of_many_values_are_those_of_two_passes() {
+        // Far from 0, where sums of plain squares would lose every digit.
+        let values: Vec<f64> = (0..9973u32).map(|i| 1e9 + f64::from(i * 7919 % 9973) * 0.01).collect();
+        let mean = values.iter().map(|x| x - 1e9).sum::<f64>() / 9973.0;
+        let variance = values.iter().map(|x| (x - 1e9 - mean).powi(2)).sum::<f64>() / 9973.0;
+        let numbers = fitted(Transform::Standardize, &values);
+        assert!((numbers.mean - 1e9 - mean).abs() <= 1e-6, "{} is not {mean}", numbers.mean - 1e9);
+        assert!((numbers.std / variance.sqrt() - 1.0).abs() <= 1e-9, "{} is not {}", numbers.std, variance.sqrt());
+        assert_eq!((numbers.min, numbers.max), (values[0], 1e9 + 99.72));
     }
 
     #[test]

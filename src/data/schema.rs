@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::columns::{Columns, Needs, TextColumn};
+use super::columns::Needs;
 use super::join::Join;
 use super::labels;
 use super::numbers::Numbers;
 use super::reader::Dialect;
-use super::vocab::{Counts, Encoder};
+use super::vocab::Encoder;
 use crate::config::TaskConfig;
 use crate::plan::{Field, Input, Pooling, Table};
 
@@ -112,31 +111,6 @@ impl Schema {
         needs
     }
 
-    /// Takes vocabularies and statistics from the training rows, and says what is odd about them.
-    pub(super) fn fit(&mut self, columns: &Columns, rows: &[u32]) -> Vec<String> {
-        let features = &self.features;
-        self.tables.par_iter_mut().enumerate().for_each(|(table, fitted)| {
-            if let Encoder::Vocabulary { min_count, texts } = &mut fitted.encoder {
-                *texts = vocabulary(features, table, columns, rows, *min_count);
-            }
-        });
-        let mut notes = Vec::new();
-        for feature in &mut self.features {
-            if let FeatureKind::Number(numbers) = &mut feature.kind
-                && !numbers.fit(columns.number(&feature.name), rows)
-            {
-                notes.push(format!("feature {}: every training row lacks it; it counts as 0", feature.name));
-            }
-        }
-        for table in &self.tables {
-            if table.encoder.rows() == 1 {
-                notes.push(format!("table {}: no text stands often enough in training; all have id 0", table.name));
-            }
-        }
-        self.input = self.fitted_input();
-        notes
-    }
-
     /// Whether a schema that was read back fits itself and a config's tasks.
     ///
     /// # Errors
@@ -164,7 +138,7 @@ impl Schema {
     }
 
     /// Tables and fields by features and encoders.
-    fn fitted_input(&self) -> Input {
+    pub(super) fn fitted_input(&self) -> Input {
         let tables = self.tables.iter().map(|table| Table {
             name: table.name.clone(),
             rows: table.encoder.rows(),
@@ -180,32 +154,6 @@ impl Schema {
         });
         Input { tables: tables.collect(), fields: fields.collect() }
     }
-}
-
-fn vocabulary(features: &[Feature], table: usize, columns: &Columns, rows: &[u32], min_count: usize) -> Vec<String> {
-    let mut counts = Counts::default();
-    for feature in features {
-        match &feature.kind {
-            FeatureKind::Category { table: own, first_of } if *own == table => {
-                for (text, times) in counted(columns.text(&feature.name), rows) {
-                    first(text, first_of.as_deref()).into_iter().for_each(|text| counts.add(text, times));
-                }
-            }
-            FeatureKind::Multi { table: own, separator, max_length, .. } if *own == table => {
-                for (text, times) in counted(columns.text(&feature.name), rows) {
-                    items(text, separator).take(*max_length).for_each(|item| counts.add(item, times));
-                }
-            }
-            _ => {}
-        }
-    }
-    counts.vocabulary(min_count)
-}
-
-/// The texts of a column that are not missing, with the number of `rows` that hold each.
-fn counted<'a>(column: &'a TextColumn, rows: &[u32]) -> impl Iterator<Item = (&'a str, usize)> {
-    let counted = column.values().zip(column.counts(rows));
-    counted.filter_map(|(text, times)| text.filter(|_| times > 0).map(|text| (text, times)))
 }
 
 /// The part of a category's text that counts, `None` when nothing is left.

@@ -92,18 +92,21 @@ impl<'a> TextRows<'a> {
 
 /// Counts of texts, from which a vocabulary is made.
 #[derive(Default)]
-pub struct Counts<'a>(TextMap<&'a str, usize>);
+pub struct Counts(TextMap<Box<str>, usize>);
 
-impl<'a> Counts<'a> {
-    pub fn add(&mut self, text: &'a str, times: usize) {
-        *self.0.entry(text).or_default() += times;
+impl Counts {
+    pub fn add(&mut self, text: &str, times: usize) {
+        match self.0.get_mut(text) {
+            Some(count) => *count += times,
+            None => _ = self.0.insert(text.into(), times),
+        }
     }
 
     /// The texts that stand at least `min_count` times, most frequent first, ties in the order of their bytes.
     pub fn vocabulary(self, min_count: usize) -> Vec<String> {
         let mut kept: Vec<_> = self.0.into_iter().filter(|(_, count)| *count >= min_count.max(1)).collect();
-        kept.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-        kept.into_iter().map(|(text, _)| text.to_owned()).collect()
+        kept.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        kept.into_iter().map(|(text, _)| text.into_string()).collect()
     }
 }
 
