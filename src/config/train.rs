@@ -30,12 +30,15 @@ pub struct TrainConfig {
     #[schemars(example = &"macro.auc")]
     pub best: Option<String>,
     /// Steps between two evaluations within an epoch; one comes at each epoch's end in any case. Default: only there.
+    #[schemars(example = 1000)]
     pub eval_every: Option<usize>,
     /// Evaluations without a gain in `best` after which training stops. Default: it never does.
+    #[schemars(example = 3)]
     pub patience: Option<usize>,
     /// What counts as a gain for `patience`: more than this over the last one that was, in the unit of `best`. Default: 0.
     pub min_delta: f64,
     /// Steps between two checkpoints that `--resume` goes on from. Default: one at each evaluation and each epoch's end.
+    #[schemars(example = 1000)]
     pub checkpoint_every: Option<usize>,
     /// Checkpoints that are kept, the newest; with 0 none is written. Default: 2.
     pub keep_checkpoints: usize,
