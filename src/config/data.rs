@@ -13,7 +13,7 @@ use crate::plan::Pooling;
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// Files of training rows: CSV or TSV, plain or gzip.
-    #[schemars(example = ["train.csv"])]
+    #[schemars(example = vec!["train.csv"])]
     pub train: Vec<PathBuf>,
     /// Files of validation rows. Default: none.
     pub valid: Vec<PathBuf>,
@@ -23,7 +23,7 @@ pub struct DataConfig {
     #[schemars(example = ';')]
     pub delimiter: Option<char>,
     /// Column names of files that have no header. Default: none, the first line is a header.
-    #[schemars(example = ["user_id", "video_id", "is_click"])]
+    #[schemars(example = vec!["user_id", "video_id", "is_click"])]
     pub columns: Vec<String>,
     /// Texts that stand for a missing value, compared after trimming. Default: the empty text.
     pub missing: Vec<String>,
@@ -34,7 +34,7 @@ pub struct DataConfig {
     pub shuffle: bool,
     /// Keeps the rows whose value of each named column is among those listed, compared as trimmed text: the integer 1
     /// keeps "1" and not "1.0". Default: keeps all.
-    #[schemars(example = BTreeMap::from([("device", ["phone", "tablet"])]))]
+    #[schemars(example = serde_json::json!({ "device": ["phone", "tablet"] }))]
     pub filter: BTreeMap<String, Vec<Scalar>>,
     /// Side tables whose columns are added to each row, in this order. Default: none.
     pub join: Vec<JoinConfig>,
@@ -194,12 +194,12 @@ pub struct NumericConfig {
     #[schemars(example = &"age")]
     pub name: Option<String>,
     /// Several columns, or glob patterns of columns ("x*"), each a feature.
-    #[schemars(example = ["x*"])]
+    #[schemars(example = vec!["x*"])]
     pub names: Vec<String>,
     /// How the number is scaled. Default: standardize.
     pub transform: Option<Transform>,
     /// Rising edges: the feature is a category whose id counts the edges that the number reaches. Default: none.
-    #[schemars(example = [18, 30, 45])]
+    #[schemars(example = vec![18, 30, 45])]
     pub buckets: Option<Vec<f64>>,
     /// Floats of a bucket's vector. Only with `buckets`. Default: 16.
     #[schemars(example = DEFAULT_EMBEDDING_DIM)]
@@ -234,7 +234,7 @@ pub struct CategoryConfig {
     #[schemars(example = &"user_id")]
     pub name: Option<String>,
     /// Several columns, or glob patterns of columns ("c*"), each a feature.
-    #[schemars(example = ["user_id", "video_id"])]
+    #[schemars(example = vec!["user_id", "video_id"])]
     pub names: Vec<String>,
     /// Texts that stand in fewer training rows get id 0. Not with `hash_buckets`. Default: 1.
     #[schemars(example = 1)]
@@ -280,7 +280,7 @@ pub struct MultiConfig {
     #[schemars(example = &"tags")]
     pub name: Option<String>,
     /// Several columns, or glob patterns of columns, each a feature.
-    #[schemars(example = ["tags", "liked_tags"])]
+    #[schemars(example = vec!["tags", "liked_tags"])]
     pub names: Vec<String>,
     /// What stands between items; items are trimmed, empty ones dropped. Default: ",".
     pub separator: String,

@@ -38,7 +38,7 @@ pub struct TaskConfig {
     pub mask: Option<MaskConfig>,
     /// Widths of the tower's layers before its head. Default: `model.tower_units`.
     #[serde(default)]
-    #[schemars(example = [32])]
+    #[schemars(example = vec![32])]
     pub tower_units: Option<Vec<usize>>,
 }
 
