@@ -1,6 +1,7 @@
 //! The commands.
 
 mod adapters;
+mod check;
 mod compare;
 mod config;
 mod conform;
@@ -40,6 +41,7 @@ enum Command {
     Compare(compare::CompareArgs),
     Profile(profile::ProfileArgs),
     Conform(conform::ConformArgs),
+    Check(check::CheckArgs),
     Config(config::ConfigArgs),
     Adapters(adapters::AdaptersArgs),
     Synth(synth::SynthArgs),
@@ -139,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Profile(args) => args.run(),
         Command::Conform(args) => args.run(),
+        Command::Check(args) => args.run(),
         Command::Config(args) => args.run(),
         Command::Adapters(args) => args.run(),
         Command::Synth(args) => args.run(),

@@ -86,7 +86,7 @@ fn order_key(score: f32) -> u32 {
 
 /// Pairs of a positive and a negative row, counted in integers so that no order of summation matters.
 #[derive(Default)]
-pub(super) struct Counts {
+pub struct Counts {
     pub positives: u64,
     pub negatives: u64,
     /// Twice the pairs in order, plus the tied ones.
