@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::DataError;
-use super::items::Items;
+use super::items::{Items, List};
 use super::vocab::TextMap;
 
 /// The symbol of a cell that is not there, because a join found no row.
@@ -171,21 +171,23 @@ pub struct ListColumn {
     symbols: Vec<u32>,
     /// Of each item; `None` where the feature has no weights.
     weights: Option<Vec<f32>>,
+    /// Of each row, all its items, those that were cut among them.
+    lengths: Vec<u32>,
 }
 
 impl ListColumn {
     pub fn new(items: &Items) -> Self {
         let weights = items.weights.is_some().then(Vec::new);
-        Self { items: Texts::default(), starts: vec![0], symbols: Vec::new(), weights }
+        Self { items: Texts::default(), starts: vec![0], symbols: Vec::new(), weights, lengths: Vec::new() }
     }
 
     /// Appends a row.
-    pub fn push(&mut self, items: &[(&str, f64)]) {
-        for (item, weight) in items {
+    pub fn push(&mut self, list: &List<&str>) {
+        for (item, weight) in &list.items {
             let symbol = self.items.symbol(item);
             self.push_item(symbol, *weight);
         }
-        self.end_row();
+        self.end_row(list.length);
     }
 
     /// The symbol of an item, for [`ListColumn::push_item`].
@@ -201,7 +203,9 @@ impl ListColumn {
         }
     }
 
-    pub fn end_row(&mut self) {
+    /// `length` counts all items of the row, those that were cut among them.
+    pub fn end_row(&mut self, length: usize) {
+        self.lengths.push(length as u32);
         self.starts.push(self.symbols.len());
     }
 
@@ -214,6 +218,7 @@ impl ListColumn {
             if let (Some(weights), Some(of)) = (&mut self.weights, &from.weights) {
                 weights.extend_from_slice(&of[range]);
             }
+            self.lengths.push(row.map_or(0, |row| from.lengths[row as usize]));
             self.starts.push(self.symbols.len());
         }
     }
@@ -232,13 +237,19 @@ impl ListColumn {
         self.weights.as_ref().map(|weights| &weights[self.range(row)])
     }
 
+    /// How many items a row has, those that were cut among them.
+    pub fn length(&self, row: usize) -> usize {
+        self.lengths[row] as usize
+    }
+
     /// The texts of a row's items with their weights.
-    pub fn texts(&self, row: usize) -> Vec<(&str, f64)> {
+    pub fn list(&self, row: usize) -> List<&str> {
         let texts = self.row(row).iter().map(|symbol| self.items.text(*symbol));
-        match self.weights(row) {
+        let items = match self.weights(row) {
             Some(weights) => texts.zip(weights).map(|(text, weight)| (text, f64::from(*weight))).collect(),
             None => texts.map(|text| (text, 1.0)).collect(),
-        }
+        };
+        List { items, length: self.length(row) }
     }
 
     /// The text of each symbol.

@@ -32,6 +32,20 @@ pub enum WeightsFrom {
     Column(String),
 }
 
+/// The items that stay of a cell, with their weights; without weights, each has 1.
+#[derive(Clone, Debug, PartialEq)]
+pub struct List<T> {
+    pub items: Vec<(T, f64)>,
+    /// How many items the cell has, those that were cut among them.
+    pub length: usize,
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), length: 0 }
+    }
+}
+
 /// Why a cell cannot be read: what must be said of its text.
 pub type Wrong = String;
 
@@ -78,8 +92,9 @@ impl Items {
 
     /// Leaves out empty items and those beyond `max_length`, and divides weights by their sum where they make a mean.
     /// `is_empty` tells an empty item.
-    pub fn cut<T>(&self, items: &mut Vec<(T, f64)>, is_empty: impl Fn(&T) -> bool) {
+    pub fn cut<T>(&self, mut items: Vec<(T, f64)>, is_empty: impl Fn(&T) -> bool) -> List<T> {
         items.retain(|(item, _)| !is_empty(item));
+        let length = items.len();
         match self.keep {
             Keep::First => items.truncate(self.max_length),
             Keep::Last => _ = items.drain(..items.len().saturating_sub(self.max_length)),
@@ -89,10 +104,11 @@ impl Items {
             // A sum of zero is of weights that are all zero.
             items.iter_mut().for_each(|(_, weight)| *weight /= if sum > 0.0 { sum } else { 1.0 });
         }
+        List { items, length }
     }
 
-    /// The items of a cell with their weights; without weights, each has 1. `weights` is the text of the weights' column.
-    pub fn of_text<'a>(&self, text: &'a str, weights: Option<&str>) -> Result<Vec<(&'a str, f64)>, Wrong> {
+    /// The list of a cell. `weights` is the text of the weights' column.
+    pub fn of_text<'a>(&self, text: &'a str, weights: Option<&str>) -> Result<List<&'a str>, Wrong> {
         let mut items =
             text.split(&self.separator).map(|item| self.item(item.trim())).collect::<Result<Vec<_>, _>>()?;
         if let Some(weights) = weights {
@@ -106,8 +122,7 @@ impl Items {
                 }
             }
         }
-        self.cut(&mut items, |item| item.is_empty());
-        Ok(items)
+        Ok(self.cut(items, |item| item.is_empty()))
     }
 }
 
@@ -125,29 +140,30 @@ mod tests {
 
     #[test]
     fn items_are_trimmed_and_the_first_or_last_stay_in_their_order() {
-        let of = |keep| items(keep, None).of_text(" a,b ,,c, d,b", None).unwrap();
+        let of = |keep| items(keep, None).of_text(" a,b ,,c, d,b", None).unwrap().items;
         assert_eq!(of(Keep::First), [("a", 1.0), ("b", 1.0), ("c", 1.0)]);
         assert_eq!(of(Keep::Last), [("c", 1.0), ("d", 1.0), ("b", 1.0)]);
-        assert!(items(Keep::Last, None).of_text(" , ", None).unwrap().is_empty());
+        assert!(items(Keep::Last, None).of_text(" , ", None).unwrap().items.is_empty());
     }
 
     #[test]
     fn a_weight_stands_behind_the_last_separator() {
-        let items = weighted(false).of_text("a:b:0.5, c : -2 ,", None).unwrap();
+        let items = weighted(false).of_text("a:b:0.5, c : -2 ,", None).unwrap().items;
         assert_eq!(items, [("a:b", 0.5), ("c", -2.0)]);
     }
 
     #[test]
     fn the_weights_of_a_mean_are_divided_by_the_sum_of_those_that_stay() {
         let items = weighted(true).of_text("a:1,b:2,c:1,d:100", None).unwrap();
-        assert_eq!(items, [("a", 0.25), ("b", 0.5), ("c", 0.25)]);
-        assert_eq!(weighted(true).of_text("a:0,b:0", None).unwrap(), [("a", 0.0), ("b", 0.0)]);
+        assert_eq!(items.length, 4);
+        assert_eq!(items.items, [("a", 0.25), ("b", 0.5), ("c", 0.25)]);
+        assert_eq!(weighted(true).of_text("a:0,b:0", None).unwrap().items, [("a", 0.0), ("b", 0.0)]);
     }
 
     #[test]
     fn weights_of_a_column_go_with_the_items_of_their_places() {
         let items = items(Keep::Last, Some(Weights { from: WeightsFrom::Column("w".into()), mean: false }));
-        assert_eq!(items.of_text("a,,b,c,d", Some("1,,3,4,5")).unwrap(), [("b", 3.0), ("c", 4.0), ("d", 5.0)]);
+        assert_eq!(items.of_text("a,,b,c,d", Some("1,,3,4,5")).unwrap().items, [("b", 3.0), ("c", 4.0), ("d", 5.0)]);
         assert_eq!(items.of_text("a,b", Some("1")).unwrap_err(), "has 2 items, and 1 weights");
         assert!(items.of_text("a,b", Some("1,x")).unwrap_err().starts_with("has a weight \"x\" that is no finite"));
     }

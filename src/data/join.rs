@@ -10,6 +10,7 @@ use super::bind::weights_of;
 use super::columns::{ListColumn, ListNeed, TextColumn, is_missing};
 use super::error::DataError;
 use super::file::DataFile;
+use super::items::List;
 use super::parquet::ParquetFile;
 use super::reader::{Dialect, RecordReader};
 use super::records::cell;
@@ -121,7 +122,7 @@ impl Side {
             for ((i, weights, list), (name, column)) in read.lists.iter().zip(&mut self.lists) {
                 let (value, weights) = (text(*i, name)?, weights.map(|i| text(i, name)).transpose()?);
                 let items = match is_missing(value, &self.missing) {
-                    true => Ok(Vec::new()),
+                    true => Ok(List::default()),
                     false => list.items.of_text(value, weights),
                 };
                 let (file, column_name, value) = (reader.file().to_owned(), name.clone(), value.to_owned());

@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 
-use super::cells::{self, Refused};
+use super::arrays::{self, Refused};
 use super::columns::{ListColumn, ListNeed, Need, TextColumn};
 use super::error::{DataError, not_a_number};
 
@@ -111,7 +111,7 @@ impl ParquetFile {
         missing: &[String],
     ) -> Result<TextColumn, DataError> {
         let mut texts = TextColumn::default();
-        self.each(group, &[column], used_by, |arrays| cells::texts(arrays[0], |text| texts.push(text, missing)))?;
+        self.each(group, &[column], used_by, |read| arrays::texts(read[0], |text| texts.push(text, missing)))?;
         Ok(texts)
     }
 
@@ -121,7 +121,7 @@ impl ParquetFile {
     /// As [`ParquetFile::texts`], and a cell that is no finite number.
     pub fn numbers(&self, group: usize, column: usize, need: &Need, missing: &[String]) -> Result<Vec<f64>, DataError> {
         let mut numbers = Vec::with_capacity(self.rows(group));
-        self.each(group, &[column], &need.used_by, |arrays| cells::numbers(arrays[0], missing, &mut numbers))?;
+        self.each(group, &[column], &need.used_by, |read| arrays::numbers(read[0], missing, &mut numbers))?;
         Ok(numbers)
     }
 
@@ -139,8 +139,8 @@ impl ParquetFile {
     ) -> Result<ListColumn, DataError> {
         let mut lists = ListColumn::new(&need.items);
         let columns: Vec<usize> = std::iter::once(column).chain(weights).collect();
-        self.each(group, &columns, &need.need.used_by, |arrays| {
-            cells::lists(arrays[0], arrays.get(1).copied(), &need.items, missing, &mut lists)
+        self.each(group, &columns, &need.need.used_by, |read| {
+            arrays::lists(read[0], read.get(1).copied(), &need.items, missing, &mut lists)
         })?;
         Ok(lists)
     }

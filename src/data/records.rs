@@ -7,6 +7,7 @@ use csv::ByteRecord;
 use super::bind::{Bound, Place};
 use super::columns::{Columns, ListColumn, ListNeed, Need, finite, is_missing};
 use super::error::DataError;
+use super::items::List;
 use super::join::Side;
 use super::reader::trim;
 use super::source::Selection;
@@ -66,7 +67,7 @@ impl<'a> Row<'a> {
                 Place::Own(_) => self.append_list(bound, i, &needs.lists[i], column)?,
                 Place::Side { side, column: of } => {
                     let from = &self.selection.sides[side].lists[of].1;
-                    column.push(&side_rows[side].map_or_else(Vec::new, |row| from.texts(row as usize)));
+                    column.push(&side_rows[side].map_or_else(List::default, |row| from.list(row as usize)));
                 }
             }
         }
@@ -83,7 +84,7 @@ impl<'a> Row<'a> {
             _ => None,
         };
         if is_missing(text, &self.selection.dialect.missing) {
-            column.push(&[]);
+            column.push(&List::default());
             return Ok(());
         }
         let items = need.items.of_text(text, weights).map_err(|must| DataError::Cell {
