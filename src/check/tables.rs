@@ -99,7 +99,7 @@ impl Memory {
 fn bytes(dataset: &Dataset) -> usize {
     let bags = dataset.bags.iter().map(|bag| match bag {
         BagColumn::One(ids) => ids.len(),
-        BagColumn::Many { starts, ids } => starts.len() + ids.len(),
+        BagColumn::Many { starts, ids, weights } => starts.len() + ids.len() + weights.len(),
     });
     let words = dataset.dense.len() + dataset.labels.len() + dataset.masks.len() + bags.sum::<usize>();
     FLOAT * (words + dataset.groups.as_ref().map_or(0, Vec::len))

@@ -2,7 +2,7 @@
 
 /// The table rows that a batch touches, each once, in order of (table, row). A batch's ids are numbers of segments, so
 /// that a device may work on a block of just these rows.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Segments {
     /// The table of each segment.
     pub tables: Vec<u32>,
