@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::data::{Batch, Dataset};
 use crate::metrics::HistogramAuc;
 use crate::optim::Rule;
-use crate::plan::Parameters;
+use crate::plan::{Parameters, TensorId};
 
 /// Runs a plan's steps. Each executor holds the parameters and the optimizer's state.
 pub trait Executor {
@@ -29,6 +29,12 @@ pub trait Executor {
 
     /// The logits of batches one after another, `[rows, tasks]`.
     fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError>;
+
+    /// Runs the model on a batch, and gives the values of some of the plan's tensors, `[rows, width]` each.
+    ///
+    /// # Errors
+    /// The device's.
+    fn probe(&mut self, batch: &Batch, tensors: &[TensorId]) -> Result<Vec<Vec<f32>>, ExecutorError>;
 
     /// A copy of the parameters; waits for the steps before.
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError>;

@@ -134,6 +134,9 @@ impl Bar {
                 let step = if *ends_epoch { String::new() } else { format!(", step {step}") };
                 self.bar.suspend(|| eprintln!("epoch {epoch}{step}: {split} {figures}{mark}"));
             }
+            Event::Alarm { epoch, step, alarm, .. } => {
+                self.bar.suspend(|| log::warn!("epoch {epoch}, step {step}: {alarm}"));
+            }
             Event::Stopped { epoch, step, evaluations } => self.bar.suspend(|| {
                 eprintln!("stopped in epoch {epoch}, after step {step}: {evaluations} evaluations brought no gain");
             }),

@@ -100,9 +100,9 @@ impl GpuExecutor {
     fn read_rows(&mut self, arena: &wgpu::Buffer, id: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
         self.recorder.flush(&self.context)?;
         let t = self.loaded.plan.tensor(id);
-        let all: Vec<f32> = self.context.read(arena, self.loaded.plan.arena_stride() * self.loaded.capacity)?;
-        let rows = all[t.start * self.loaded.capacity..].chunks(t.stride).take(rows);
-        Ok(rows.flat_map(|row| &row[..t.width]).copied().collect())
+        let from = (t.start * self.loaded.capacity * 4) as u64;
+        let padded: Vec<f32> = self.context.read_from(arena, from, rows * t.stride)?;
+        Ok(padded.chunks(t.stride).flat_map(|row| &row[..t.width]).copied().collect())
     }
 
     /// Records the upload of a batch and of its step's numbers.
@@ -219,6 +219,13 @@ impl Executor for GpuExecutor {
         }
         self.read_logits(&gathered, most, row, &mut out)?;
         Ok(out)
+    }
+
+    fn probe(&mut self, batch: &Batch, tensors: &[TensorId]) -> Result<Vec<Vec<f32>>, ExecutorError> {
+        self.upload(batch, |_| {})?;
+        let ops = kernels::forward_ops(&self.loaded.plan);
+        self.record("probe", ops, batch, &Rule::default(), |_, _| {});
+        tensors.iter().map(|&tensor| self.rows_of(tensor, batch.rows)).collect()
     }
 
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError> {

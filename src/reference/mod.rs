@@ -329,6 +329,11 @@ impl Executor for Reference<f32> {
         Ok(batches.flat_map(|batch| self.logits(&batch)).collect())
     }
 
+    fn probe(&mut self, batch: &Batch, tensors: &[TensorId]) -> Result<Vec<Vec<f32>>, ExecutorError> {
+        self.forward(batch);
+        Ok(tensors.iter().map(|&tensor| self.rows_of(tensor, batch.rows)).collect())
+    }
+
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError> {
         Ok(self.parameters.clone())
     }

@@ -3,13 +3,23 @@
 use std::io;
 
 use super::{TrainError, TrainState};
+use crate::alarms::{Alarm, GateSample};
 use crate::evaluate::Evaluation;
 use crate::executor::{Executor, Progress, is_parameter};
 
 /// What a keeper is told while training goes on.
 pub enum Event<'a> {
-    /// The sums of the steps since the last event of this kind.
-    Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, samples_per_second: f64 },
+    /// The sums of the steps since the last event of this kind, and the last one's learning rate.
+    Steps {
+        epoch: usize,
+        step: u64,
+        rows: usize,
+        progress: &'a Progress,
+        learning_rate: f64,
+        samples_per_second: f64,
+    },
+    /// Something looks wrong, in a report of steps or in an evaluation.
+    Alarm { epoch: usize, step: u64, during: During, alarm: &'a Alarm },
     /// The figures of an evaluation: at the end of an epoch, or within.
     Evaluated {
         epoch: usize,
@@ -17,12 +27,22 @@ pub enum Event<'a> {
         ends_epoch: bool,
         split: &'static str,
         evaluation: Option<&'a Evaluation>,
+        /// The weights of gates on a sample of its rows.
+        gates: &'a [GateSample],
         best: bool,
     },
     /// Patience ran out.
     Stopped { epoch: usize, step: u64, evaluations: usize },
     /// A request to stop came in.
     Interrupted { epoch: usize, step: u64 },
+}
+
+/// When an alarm came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum During {
+    Training,
+    Evaluation,
 }
 
 /// Which parameters of a run.
