@@ -48,7 +48,7 @@ impl RunFolder {
                         device.kind()
                     );
                 }
-                (Start::Checkpoint(saved), note.lengths)
+                (Start::Checkpoint(Box::new(saved)), note.lengths)
             }
             None => {
                 log::info!("{} has no checkpoint yet: training starts at its first step", path.display());

@@ -20,7 +20,7 @@ pub enum Start {
     /// Parameters, at the first step.
     Parameters(Parameters<f32>),
     /// Where a checkpoint left off.
-    Checkpoint(Saved),
+    Checkpoint(Box<Saved>),
 }
 
 impl Start {
@@ -89,7 +89,8 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
             let executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
             Ok((TrainState::new(device.kind(), variants), executor))
         }
-        Start::Checkpoint(Saved { mut state, mut tensors }) => {
+        Start::Checkpoint(saved) => {
+            let Saved { mut state, mut tensors } = *saved;
             if state.device != device.kind() {
                 state.variants = device.variants(&p.plan, batch_size)?;
             }
