@@ -36,6 +36,16 @@ pub struct Rule {
     pub embedding: EmbeddingUpdate,
 }
 
+impl Rule {
+    /// The learning rate of the dense parameters in a step counted from 1.
+    pub fn learning_rate(&self, _step: u64) -> f64 {
+        match self.optimizer {
+            Optimizer::Adam(adam) => adam.learning_rate,
+            Optimizer::Sgd(sgd) => sgd.learning_rate,
+        }
+    }
+}
+
 impl From<Optimizer> for Rule {
     fn from(optimizer: Optimizer) -> Self {
         Self { optimizer, embedding: EmbeddingUpdate::default() }

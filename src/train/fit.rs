@@ -230,7 +230,7 @@ impl Run<'_> {
         self.since = Instant::now();
         self.trained = (self.trained.0 + rows, self.trained.1 + seconds);
         let samples_per_second = rows as f64 / seconds.max(1e-9);
-        let learning_rate = self.rule.optimizer.learning_rate();
+        let learning_rate = self.rule.learning_rate(step);
         self.observe(&Event::Steps { epoch, step, rows, progress: &progress, learning_rate, samples_per_second })?;
         // An untrained model ranks by accident.
         let found = if epoch > 1 { alarms::of_progress(&self.p.plan, &progress) } else { Vec::new() };
