@@ -24,8 +24,10 @@ use crate::plan::Plan;
 pub enum Alarm {
     /// Negative rows score higher than positive ones, by more than chance would have it.
     AucBelowHalf { task: String, auc: f64 },
-    /// To the last bit; `same_labels` where the labels are equal too.
-    EqualAuc { task: String, other: String, auc: f64, same_labels: bool },
+    /// To the last bit, though their labels differ.
+    EqualAuc { task: String, other: String, auc: f64 },
+    /// In every row.
+    EqualLabels { task: String, other: String },
     /// Every row scores the same.
     ConstantPredictions { task: String, score: f64 },
     /// A score, or a loss, is NaN or infinite.
@@ -46,6 +48,7 @@ impl Alarm {
         match self {
             Self::AucBelowHalf { task, .. } => format!("auc_below_half {task}"),
             Self::EqualAuc { task, other, .. } => format!("equal_auc {task} {other}"),
+            Self::EqualLabels { task, other } => format!("equal_labels {task} {other}"),
             Self::ConstantPredictions { task, .. } => format!("constant_predictions {task}"),
             Self::NotFinite { task } => format!("not_finite {task}"),
             Self::SwappedLabels { task, other, .. } => format!("swapped_labels {task} {other}"),
@@ -64,15 +67,14 @@ impl fmt::Display for Alarm {
                 "task {task} has an AUC of {auc:.4}, below one half: check whether its label is 1 where the event \
                  happened, and whether these rows are of the kind that it was trained on"
             ),
-            Self::EqualAuc { task, other, auc, same_labels: true } => write!(
+            Self::EqualAuc { task, other, auc } => write!(
                 f,
-                "tasks {task} and {other} have equal labels in every row, and an AUC of {auc:.4} both: check the columns \
-                 that they read"
+                "tasks {task} and {other} have exactly the same AUC, {auc:.4}, with labels that differ: check whether their \
+                 predictions are one column"
             ),
-            Self::EqualAuc { task, other, auc, same_labels: false } => write!(
+            Self::EqualLabels { task, other } => write!(
                 f,
-                "tasks {task} and {other} have exactly the same AUC, {auc:.4}: check whether their labels or their \
-                 predictions are the same column"
+                "tasks {task} and {other} have equal labels in every row: check whether both read the same column"
             ),
             Self::ConstantPredictions { task, score } => write!(
                 f,

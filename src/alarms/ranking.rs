@@ -26,7 +26,7 @@ pub fn of_predictions(plan: &Plan, dataset: &Dataset, logits: &[f32], evaluation
             alarms.extend(below_half(&task.task, auc, positives as u64, (m.rows - positives) as u64));
         }
     }
-    alarms.extend(equal_aucs(&columns, evaluation));
+    alarms.extend(equal(&columns, evaluation));
     alarms.extend(swapped(&columns));
     alarms
 }
@@ -90,15 +90,21 @@ impl<'a> Column<'a> {
     }
 }
 
-fn equal_aucs(columns: &[Column], evaluation: &Evaluation) -> Vec<Alarm> {
+/// Pairs of binary tasks that are judged as one.
+fn equal(columns: &[Column], evaluation: &Evaluation) -> Vec<Alarm> {
     let aucs: Vec<Option<f64>> = evaluation.tasks.iter().map(|t| t.metrics.auc).collect();
     let mut alarms = Vec::new();
     for (i, (a, auc)) in columns.iter().zip(&aucs).enumerate() {
-        // One half is that of constant predictions, which have an alarm of their own.
-        let Some(auc) = auc.filter(|&auc| auc != 0.5) else { continue };
-        for (b, _) in columns.iter().zip(&aucs).skip(i + 1).filter(|(_, other)| **other == Some(auc)) {
-            let same_labels = a.labels == b.labels && a.mask == b.mask;
-            alarms.push(Alarm::EqualAuc { task: a.task.into(), other: b.task.into(), auc, same_labels });
+        let Some(auc) = *auc else { continue };
+        for (b, other) in columns.iter().zip(&aucs).skip(i + 1) {
+            let (task, with) = (a.task.to_owned(), b.task.to_owned());
+            // Constant predictions have one half, and perfect ones 1.
+            let telling = auc != 0.5 && auc != 1.0;
+            if b.is_binary && a.labels == b.labels && a.mask == b.mask {
+                alarms.push(Alarm::EqualLabels { task, other: with });
+            } else if *other == Some(auc) && telling {
+                alarms.push(Alarm::EqualAuc { task, other: with, auc });
+            }
         }
     }
     alarms
@@ -174,15 +180,20 @@ mod tests {
     }
 
     #[test]
-    fn two_tasks_of_equal_auc_are_an_alarm_that_says_whether_labels_are_equal() {
-        let found = alarms(1009, &[good, good]);
-        assert!(matches!(&found[..], [Alarm::EqualAuc { same_labels: true, .. }]), "{found:?}");
+    fn two_tasks_of_equal_auc_are_an_alarm_and_so_are_two_of_equal_labels() {
         let found = alarms(1009, &[good, other_good, |row| {
             let (score, label) = good(row);
             (-score, 1.0 - label)
         }]);
-        let [Alarm::EqualAuc { task, other, same_labels: false, .. }] = &found[..] else { panic!("{found:?}") };
+        let [Alarm::EqualAuc { task, other, .. }] = &found[..] else { panic!("{found:?}") };
         assert_eq!((task.as_str(), other.as_str()), ("a", "c"));
+        let same = |row: usize| (good(row).0 + noise(row * 3 + 1), good(row).1);
+        assert_eq!(alarms(1009, &[good, same]), [Alarm::EqualLabels { task: "a".into(), other: "b".into() }]);
+    }
+
+    #[test]
+    fn two_tasks_that_are_both_perfect_are_no_alarm() {
+        assert_eq!(alarms(1009, &[|row| (label(row), label(row)), |row| (other_label(row), other_label(row))]), []);
     }
 
     #[test]
