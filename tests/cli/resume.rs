@@ -41,6 +41,9 @@ fn assert_same_run(place: &Place, run: &str, whole: &str) {
         assert!(place.bytes(&format!("{run}/{file}")) == place.bytes(&format!("{whole}/{file}")), "{file} of {run}");
     }
     assert_eq!(metrics(place, run), metrics(place, whole), "metrics of {run}");
+    // Times differ, and take the same bytes.
+    let events = |run: &str| place.bytes(&format!("{run}/events.out.tfevents.polygate")).len();
+    assert_eq!(events(run), events(whole), "events of {run}");
     let hidden = fs::read_dir(place.path(run))
         .unwrap()
         .filter(|e| e.as_ref().unwrap().file_name().to_string_lossy().starts_with('.'));
