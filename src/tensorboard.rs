@@ -1,4 +1,6 @@
 //! TensorBoard's event files: records framed as TFRecord's, each an `Event` of `tensorflow/core/util/event.proto`.
+//!
+//! The three messages that this takes are encoded here; their field numbers are those of the `.proto` files.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -6,79 +8,83 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crc::{CRC_32_ISCSI, Crc};
-use prost::Message;
 
 const CRC32C: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
 
 /// Buckets of a histogram of shares.
 const BUCKETS: usize = 20;
 
-#[derive(Clone, PartialEq, Message)]
-struct Event {
-    /// Seconds since 1970.
-    #[prost(double, tag = "1")]
-    wall_time: f64,
-    #[prost(int64, tag = "2")]
-    step: i64,
-    #[prost(string, optional, tag = "3")]
-    file_version: Option<String>,
-    #[prost(message, optional, tag = "5")]
-    summary: Option<Summary>,
-}
+/// A message in protobuf's encoding: each field is its number and kind, then its value.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Encoded(Vec<u8>);
 
-#[derive(Clone, PartialEq, Message)]
-struct Summary {
-    #[prost(message, repeated, tag = "1")]
-    value: Vec<Value>,
-}
-
-/// A figure under its tag: a scalar or a histogram.
-#[derive(Clone, PartialEq, Message)]
-pub struct Value {
-    #[prost(string, tag = "1")]
-    tag: String,
-    #[prost(float, optional, tag = "2")]
-    simple_value: Option<f32>,
-    #[prost(message, optional, tag = "5")]
-    histo: Option<Histogram>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Histogram {
-    #[prost(double, tag = "1")]
-    min: f64,
-    #[prost(double, tag = "2")]
-    max: f64,
-    #[prost(double, tag = "3")]
-    num: f64,
-    #[prost(double, tag = "4")]
-    sum: f64,
-    #[prost(double, tag = "5")]
-    sum_squares: f64,
-    /// Upper edges.
-    #[prost(double, repeated, tag = "6")]
-    bucket_limit: Vec<f64>,
-    #[prost(double, repeated, tag = "7")]
-    bucket: Vec<f64>,
-}
-
-impl Value {
-    pub fn scalar(tag: impl Into<String>, value: f64) -> Self {
-        Self { tag: tag.into(), simple_value: Some(value as f32), histo: None }
+impl Encoded {
+    /// `kind` is 0 for a varint, 1 for 8 bytes, 2 for a length and bytes, 5 for 4 bytes.
+    fn key(&mut self, field: u8, kind: u8) -> &mut Self {
+        // Field numbers here are below 16, so that a key is one byte.
+        self.0.push(field << 3 | kind);
+        self
     }
 
-    /// Of numbers from 0 to 1.
-    pub fn shares(tag: impl Into<String>, shares: impl Iterator<Item = f64>) -> Self {
-        let bucket_limit = (1..=BUCKETS).map(|i| i as f64 / BUCKETS as f64).collect();
-        let mut h = Histogram { min: 1.0, bucket_limit, bucket: vec![0.0; BUCKETS], ..Histogram::default() };
-        for share in shares {
-            (h.min, h.max) = (h.min.min(share), h.max.max(share));
-            h.num += 1.0;
-            h.sum += share;
-            h.sum_squares += share * share;
-            h.bucket[((share * BUCKETS as f64) as usize).min(BUCKETS - 1)] += 1.0;
+    fn varint(&mut self, mut x: u64) {
+        while x >= 0x80 {
+            self.0.push(x as u8 | 0x80);
+            x >>= 7;
         }
-        Self { tag: tag.into(), simple_value: None, histo: Some(h) }
+        self.0.push(x as u8);
+    }
+
+    fn int(mut self, field: u8, x: u64) -> Self {
+        self.key(field, 0).varint(x);
+        self
+    }
+
+    fn double(mut self, field: u8, x: f64) -> Self {
+        self.key(field, 1).0.extend(x.to_le_bytes());
+        self
+    }
+
+    fn float(mut self, field: u8, x: f32) -> Self {
+        self.key(field, 5).0.extend(x.to_le_bytes());
+        self
+    }
+
+    /// A text, a message, or a packed list.
+    fn bytes(mut self, field: u8, bytes: &[u8]) -> Self {
+        self.key(field, 2).varint(bytes.len() as u64);
+        self.0.extend(bytes);
+        self
+    }
+
+    fn doubles(self, field: u8, list: &[f64]) -> Self {
+        let packed: Vec<u8> = list.iter().flat_map(|x| x.to_le_bytes()).collect();
+        self.bytes(field, &packed)
+    }
+}
+
+/// A figure under its tag: a `Summary.Value` with a scalar or a histogram.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Value(Encoded);
+
+impl Value {
+    pub fn scalar(tag: &str, value: f64) -> Self {
+        Self(Encoded::default().bytes(1, tag.as_bytes()).float(2, value as f32))
+    }
+
+    /// A histogram of numbers from 0 to 1.
+    pub fn shares(tag: &str, shares: impl Iterator<Item = f64>) -> Self {
+        let limits: Vec<f64> = (1..=BUCKETS).map(|i| i as f64 / BUCKETS as f64).collect();
+        let mut counts = [0.0; BUCKETS];
+        let (mut least, mut most, mut count, mut sum, mut squares) = (1f64, 0f64, 0.0, 0.0, 0.0);
+        for share in shares {
+            (least, most) = (least.min(share), most.max(share));
+            (count, sum, squares) = (count + 1.0, sum + share, squares + share * share);
+            counts[((share * BUCKETS as f64) as usize).min(BUCKETS - 1)] += 1.0;
+        }
+        let moments = [least, most, count, sum, squares];
+        let histogram = (1..).zip(moments).fold(Encoded::default(), |h, (field, x)| h.double(field, x));
+        let histogram = histogram.doubles(6, &limits).doubles(7, &counts);
+        Self(Encoded::default().bytes(1, tag.as_bytes()).bytes(5, &histogram.0))
     }
 }
 
@@ -100,7 +106,7 @@ impl EventFile {
 
     /// Says what kind of file this is: its first record.
     fn begin(&mut self) -> io::Result<()> {
-        self.write(&Event { wall_time: now(), file_version: Some("brain.Event:2".into()), ..Event::default() })
+        self.write(&Encoded::default().double(1, now()).bytes(3, b"brain.Event:2"))
     }
 
     /// Cuts the file back to so many bytes, where it has more.
@@ -119,27 +125,26 @@ impl EventFile {
         &self.0
     }
 
-    /// Writes figures of a step. Those that are not finite are left out: TensorBoard shows them as gaps.
+    /// Writes figures of a step.
     ///
     /// # Errors
     /// The file system's.
-    pub fn add(&mut self, step: u64, values: Vec<Value>) -> io::Result<()> {
+    pub fn add(&mut self, step: u64, values: &[Value]) -> io::Result<()> {
         if values.is_empty() {
             return Ok(());
         }
-        let step = i64::try_from(step).unwrap_or(i64::MAX);
-        self.write(&Event { wall_time: now(), step, file_version: None, summary: Some(Summary { value: values }) })
+        let summary = values.iter().fold(Encoded::default(), |summary, value| summary.bytes(1, &value.0.0));
+        self.write(&Encoded::default().double(1, now()).int(2, step).bytes(5, &summary.0))
     }
 
     /// A record: its length, the length's checksum, the event, and its checksum.
-    fn write(&mut self, event: &Event) -> io::Result<()> {
-        let event = event.encode_to_vec();
+    fn write(&mut self, Encoded(event): &Encoded) -> io::Result<()> {
         let length = (event.len() as u64).to_le_bytes();
         let mut record = Vec::with_capacity(event.len() + 16);
         record.extend(length);
         record.extend(masked(&length).to_le_bytes());
-        record.extend(&event);
-        record.extend(masked(&event).to_le_bytes());
+        record.extend(event);
+        record.extend(masked(event).to_le_bytes());
         self.0.write_all(&record)
     }
 }
@@ -157,9 +162,53 @@ fn now() -> f64 {
 mod tests {
     use super::*;
 
+    /// A message's fields in order: number, and a varint, or the bytes of the others.
+    fn fields(mut bytes: &[u8]) -> Vec<(u8, Field)> {
+        let mut fields = Vec::new();
+        while let Some((&key, rest)) = bytes.split_first() {
+            bytes = rest;
+            let mut varint = || {
+                let length = bytes.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+                let (digits, rest) = bytes.split_at(length);
+                bytes = rest;
+                digits.iter().rev().fold(0u64, |x, byte| x << 7 | u64::from(byte & 0x7f))
+            };
+            let field = match key & 7 {
+                0 => Field::Int(varint()),
+                kind => {
+                    let length = if kind == 2 { varint() as usize } else { 8 / (1 + usize::from(kind == 5)) };
+                    let (value, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    Field::Bytes(value.to_vec())
+                }
+            };
+            fields.push((key >> 3, field));
+        }
+        fields
+    }
+
+    #[derive(Clone, Debug, PartialEq)]
+    enum Field {
+        Int(u64),
+        Bytes(Vec<u8>),
+    }
+
+    /// The bytes of a message's only field of a number.
+    fn one(message: &[u8], number: u8) -> Vec<u8> {
+        match &fields(message).into_iter().filter(|(n, _)| *n == number).collect::<Vec<_>>()[..] {
+            [(_, Field::Bytes(bytes))] => bytes.clone(),
+            other => panic!("field {number}: {other:?}"),
+        }
+    }
+
+    fn doubles(bytes: &[u8]) -> Vec<f64> {
+        bytes.chunks_exact(8).map(|x| f64::from_le_bytes(x.try_into().unwrap())).collect()
+    }
+
     /// The events of a file, whose framing has to be right to the last byte.
-    fn read(bytes: &[u8]) -> Vec<Event> {
-        let (mut events, mut rest) = (Vec::new(), bytes);
+    fn events(path: &Path) -> Vec<Vec<u8>> {
+        let bytes = std::fs::read(path).unwrap();
+        let (mut events, mut rest) = (Vec::new(), &bytes[..]);
         while !rest.is_empty() {
             let (length, behind) = rest.split_at(8);
             let (checksum, behind) = behind.split_at(4);
@@ -167,7 +216,7 @@ mod tests {
             let (event, behind) = behind.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
             let (checksum, behind) = behind.split_at(4);
             assert_eq!(checksum, masked(event).to_le_bytes());
-            events.push(Event::decode(event).unwrap());
+            events.push(event.to_vec());
             rest = behind;
         }
         events
@@ -177,37 +226,41 @@ mod tests {
     fn the_checksum_is_the_masked_one_of_tfrecord() {
         // CRC-32C of "123456789" is e3069283 (RFC 3720); rotated by 15 and moved on.
         assert_eq!(CRC32C.checksum(b"123456789"), 0xe306_9283);
-        assert_eq!(masked(b"123456789"), 0x2507_c60du32.wrapping_add(0xa282_ead8));
+        assert_eq!(masked(b"123456789"), 0x2507_c60d_u32.wrapping_add(0xa282_ead8));
     }
 
     #[test]
     fn what_is_added_is_read_back_behind_the_version() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.out.tfevents.test");
-        let mut events = EventFile::open(&path).unwrap();
-        events.add(7, vec![Value::scalar("loss/click", 0.25)]).unwrap();
-        drop(events);
-        let mut events = EventFile::open(&path).unwrap();
-        events.add(9, vec![Value::shares("gates", [0.0, 0.04, 0.5, 1.0].into_iter())]).unwrap();
-        events.add(10, Vec::new()).unwrap();
-        let read = read(&std::fs::read(&path).unwrap());
-        assert_eq!(read.iter().map(|e| e.step).collect::<Vec<_>>(), [0, 7, 9]);
-        assert_eq!(read[0].file_version.as_deref(), Some("brain.Event:2"));
-        let values = |i: usize| read[i].summary.clone().unwrap().value;
-        assert_eq!(values(1), [Value::scalar("loss/click", 0.25)]);
-        let histogram = values(2)[0].histo.clone().unwrap();
-        assert_eq!((histogram.min, histogram.max, histogram.num, histogram.sum), (0.0, 1.0, 4.0, 1.54));
-        let filled: Vec<usize> = (0..BUCKETS).filter(|&i| histogram.bucket[i] > 0.0).collect();
-        assert_eq!((filled, histogram.bucket.iter().sum::<f64>()), (vec![0, 10, 19], 4.0));
+        EventFile::open(&path).unwrap().add(300, &[Value::scalar("loss/click", 0.25)]).unwrap();
+        let mut file = EventFile::open(&path).unwrap();
+        file.add(9, &[Value::scalar("a", 1.0), Value::shares("gates", [0.0, 0.04, 0.5, 1.0].into_iter())]).unwrap();
+        file.add(10, &[]).unwrap();
+        let events = events(&path);
+        assert_eq!((events.len(), one(&events[0], 3)), (3, b"brain.Event:2".to_vec()));
+        assert!(doubles(&one(&events[1], 1))[0] > 1.7e9, "seconds since 1970");
+        assert_eq!([1, 2].map(|i| fields(&events[i])[1].clone()), [(2, Field::Int(300)), (2, Field::Int(9))]);
+
+        let value = one(&one(&events[1], 5), 1);
+        assert_eq!((one(&value, 1), one(&value, 2)), (b"loss/click".to_vec(), 0.25f32.to_le_bytes().to_vec()));
+        let summary = fields(&one(&events[2], 5));
+        let (1, Field::Bytes(value)) = &summary[1] else { panic!("{summary:?}") };
+        let histogram = one(value, 5);
+        assert_eq!([1, 2, 3, 4].map(|field| doubles(&one(&histogram, field))[0]), [0.0, 1.0, 4.0, 1.54]);
+        let [limits, counts] = [6, 7].map(|field| doubles(&one(&histogram, field)));
+        assert_eq!((limits.len(), limits[0], limits[19]), (BUCKETS, 0.05, 1.0));
+        let filled: Vec<usize> = (0..BUCKETS).filter(|&i| counts[i] > 0.0).collect();
+        assert_eq!((filled, counts.iter().sum::<f64>()), (vec![0, 10, 19], 4.0));
     }
 
     #[test]
     fn a_file_that_is_cut_to_nothing_begins_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("events.out.tfevents.test");
-        let mut events = EventFile::open(&path).unwrap();
-        events.add(7, vec![Value::scalar("loss/click", 0.25)]).unwrap();
-        events.cut(0).unwrap();
-        assert_eq!(read(&std::fs::read(&path).unwrap()).len(), 1);
+        let mut file = EventFile::open(&path).unwrap();
+        file.add(7, &[Value::scalar("loss/click", 0.25)]).unwrap();
+        file.cut(0).unwrap();
+        assert_eq!(events(&path).len(), 1);
     }
 }

@@ -150,10 +150,8 @@ mod testing {
     /// An MMoE of three experts on two numbers, with tasks `a`, `b`, ...
     pub fn plan(tasks: usize) -> Plan {
         let config = "family = \"mmoe\"\nexperts = 3\nexpert_units = [4]\ntower_units = [3, 2]";
-        let input = Input {
-            tables: Vec::new(),
-            fields: ["x", "y"].map(|name| Field::Dense { name: name.into() }).into(),
-        };
+        let input =
+            Input { tables: Vec::new(), fields: ["x", "y"].map(|name| Field::Dense { name: name.into() }).into() };
         let task = |name: char| Task { name: name.into(), kind: TaskKind::Binary, weight: 1.0 };
         let tasks: Vec<Task> = ('a'..).take(tasks).map(task).collect();
         let units = vec![None; tasks.len()];

@@ -181,10 +181,13 @@ mod tests {
 
     #[test]
     fn two_tasks_of_equal_auc_are_an_alarm_and_so_are_two_of_equal_labels() {
-        let found = alarms(1009, &[good, other_good, |row| {
-            let (score, label) = good(row);
-            (-score, 1.0 - label)
-        }]);
+        let found = alarms(
+            1009,
+            &[good, other_good, |row| {
+                let (score, label) = good(row);
+                (-score, 1.0 - label)
+            }],
+        );
         let [Alarm::EqualAuc { task, other, .. }] = &found[..] else { panic!("{found:?}") };
         assert_eq!((task.as_str(), other.as_str()), ("a", "c"));
         let same = |row: usize| (good(row).0 + noise(row * 3 + 1), good(row).1);
@@ -213,8 +216,7 @@ mod tests {
 
     #[test]
     fn labels_that_look_swapped_are_an_alarm_for_both_tasks() {
-        let found =
-            alarms(1009, &[|row| (good(row).0, other_label(row)), |row| (other_good(row).0, label(row))]);
+        let found = alarms(1009, &[|row| (good(row).0, other_label(row)), |row| (other_good(row).0, label(row))]);
         let swapped = |alarm: &&Alarm| matches!(alarm, Alarm::SwappedLabels { .. });
         assert_eq!(found.iter().filter(swapped).count(), 2, "{found:?}");
     }

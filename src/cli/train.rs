@@ -128,7 +128,7 @@ impl Bar {
                 self.bar.inc(*rows as u64);
                 self.bar.set_message(self.losses(progress));
             }
-            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best } => {
+            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best, .. } => {
                 let figures = evaluation.map_or_else(String::new, table::evaluation_line);
                 let mark = if *best && *split == "valid" { " (best so far)" } else { "" };
                 let step = if *ends_epoch { String::new() } else { format!(", step {step}") };

@@ -32,12 +32,14 @@ pub fn values(plan: &Plan, event: &Event) -> (u64, Vec<Value>) {
                     // `gates/level.0/click/shared.1`
                     let short = expert.split_once(".expert.").map_or(expert.as_str(), |(_, name)| name);
                     let tag = format!("gates/level.{}/{}/{short}", gate.level, gate.gate);
-                    values.push(Value::shares(tag, gate.weights_of(i)));
+                    values.push(Value::shares(&tag, gate.weights_of(i)));
                 }
             }
             (*step, values)
         }
-        Event::Alarm { step, .. } | Event::Stopped { step, .. } | Event::Interrupted { step, .. } => (*step, Vec::new()),
+        Event::Alarm { step, .. } | Event::Stopped { step, .. } | Event::Interrupted { step, .. } => {
+            (*step, Vec::new())
+        }
     }
 }
 
@@ -62,6 +64,6 @@ fn of_evaluation(split: &str, evaluation: &Evaluation) -> Vec<Value> {
 
 /// The figures that there are, as `<group>/<name>`.
 fn defined(group: &str, figures: &[(&str, Option<f64>)]) -> Vec<Value> {
-    let scalar = |(name, value): &(&str, Option<f64>)| value.map(|x| Value::scalar(format!("{group}/{name}"), x));
+    let scalar = |(name, value): &(&str, Option<f64>)| value.map(|x| Value::scalar(&format!("{group}/{name}"), x));
     figures.iter().filter_map(scalar).collect()
 }

@@ -179,7 +179,7 @@ impl RunFolder {
 impl Keeper for RunFolder {
     fn observe(&mut self, event: &Event) -> io::Result<()> {
         let (step, values) = board::values(&self.plan, event);
-        self.events.add(step, values)?;
+        self.events.add(step, &values)?;
         self.line(&match event {
             Event::Steps { epoch, step, progress, learning_rate, samples_per_second, .. } => json!({
                 "event": "steps", "epoch": epoch, "step": step, "tasks": self.sums(progress),

@@ -10,14 +10,7 @@ use crate::executor::{Executor, Progress, is_parameter};
 /// What a keeper is told while training goes on.
 pub enum Event<'a> {
     /// The sums of the steps since the last event of this kind, and the last one's learning rate.
-    Steps {
-        epoch: usize,
-        step: u64,
-        rows: usize,
-        progress: &'a Progress,
-        learning_rate: f64,
-        samples_per_second: f64,
-    },
+    Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, learning_rate: f64, samples_per_second: f64 },
     /// Something looks wrong, in a report of steps or in an evaluation.
     Alarm { epoch: usize, step: u64, during: During, alarm: &'a Alarm },
     /// The figures of an evaluation: at the end of an epoch, or within.

@@ -103,7 +103,8 @@ fn training_that_ranks_the_wrong_way_is_told_before_the_next_evaluation() {
     let still = "train.optimizer={ kind = \"sgd\", learning_rate = 0.0 }";
     place.train(&["--out", "next", "--init", "run/last.safetensors", "--set", still]).succeeds();
     let next = place.read("next/metrics.jsonl");
-    let alarm: Value = next.lines().map(|l| serde_json::from_str(l).unwrap()).find(|e: &Value| e["event"] == "alarm").unwrap();
+    let alarm: Value =
+        next.lines().map(|l| serde_json::from_str(l).unwrap()).find(|e: &Value| e["event"] == "alarm").unwrap();
     assert_eq!((&alarm["during"], &alarm["epoch"]), (&"training".into(), &2.into()));
     assert_eq!((&alarm["alarm"]["kind"], &alarm["alarm"]["task"]), (&"auc_below_half".into(), &"a".into()));
 }
