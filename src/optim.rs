@@ -34,6 +34,8 @@ pub enum EmbeddingUpdate {
 pub struct Rule {
     pub optimizer: Optimizer,
     pub embedding: EmbeddingUpdate,
+    /// What the step's random numbers come of.
+    pub seed: u64,
 }
 
 impl Rule {
@@ -48,7 +50,7 @@ impl Rule {
 
 impl From<Optimizer> for Rule {
     fn from(optimizer: Optimizer) -> Self {
-        Self { optimizer, embedding: EmbeddingUpdate::default() }
+        Self { optimizer, ..Self::default() }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TaskConfig, TrainConfig};
+use crate::optim::Rule;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -92,6 +93,11 @@ impl Config {
         }
         config.check().map_err(|(key, value, must)| ConfigError::Value { path: path.into(), key, value, must })?;
         Ok(config)
+    }
+
+    /// How a step changes the parameters.
+    pub fn rule(&self) -> Rule {
+        Rule { seed: self.seed, ..self.train.rule() }
     }
 
     /// A value that cannot be, as its key, itself and what it must be.

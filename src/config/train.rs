@@ -59,8 +59,9 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
+    /// How a step changes the parameters, but for the run's seed.
     pub fn rule(&self) -> Rule {
-        Rule { optimizer: self.optimizer, embedding: self.embedding_update }
+        Rule { optimizer: self.optimizer, embedding: self.embedding_update, ..Rule::default() }
     }
 }
 

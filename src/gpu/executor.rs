@@ -173,7 +173,8 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
+        let plan = self.loaded.plan.clone();
+        self.upload(batch, |s| s.set_training(&plan, rule, step))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)

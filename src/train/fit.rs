@@ -60,7 +60,7 @@ pub fn fit(
     let mut run = Run {
         p,
         input: Arc::new(p.plan.input.clone()),
-        rule: p.config.train.rule(),
+        rule: p.config.rule(),
         executor,
         contents,
         keeper,
