@@ -81,7 +81,8 @@ fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
 /// Kills trainings at random moments, and what goes on from there too; all have to end as the one that was left alone.
 fn kill_and_resume(device: &str, kills: usize) {
     let place = Place::new();
-    let args = [&["--device", device], &OFTEN[..]].concat();
+    // What dropout leaves out is drawn anew in each step.
+    let args = [&["--device", device, "--set", "model.dropout=0.25"], &OFTEN[..]].concat();
     place.run(&[&["train", "run.toml", "--out", "whole"], &args[..]].concat()).succeeds();
     let all = metrics(&place, "whole").len() as u64;
     let mut draw = draws(7);
