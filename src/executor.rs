@@ -27,6 +27,13 @@ pub trait Executor {
     /// What the steps since the last call summed up; waits for them.
     fn progress(&mut self) -> Result<Progress, ExecutorError>;
 
+    /// The Euclidean norm of the dense parameters' gradient in the last step, before weight decay; `None` before the first
+    /// step, and where reading the gradient back would take longer than steps do.
+    ///
+    /// # Errors
+    /// The device's.
+    fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError>;
+
     /// The logits of batches one after another, `[rows, tasks]`.
     fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError>;
 

@@ -78,7 +78,7 @@ impl<'a> Column<'a> {
         let (low, high) = self.scores.iter().fold((f32::MAX, f32::MIN), |(l, h), &x| (l.min(x), h.max(x)));
         // Nothing but rounding sets the rows apart.
         let same = self.scores.len() > 1 && high - low <= 1e-6 * high.abs().max(low.abs()).max(1.0);
-        same.then(|| Alarm::ConstantPredictions { task: task(), score: f64::from(high) })
+        same.then(|| Alarm::ConstantPredictions { task: task(), score: f64::from(low) })
     }
 
     /// The AUC of its scores by another task's labels, on rows that lie evenly in all.

@@ -17,6 +17,9 @@ use crate::plan::{Parameter, Parameters, Plan, TensorId};
 /// Bytes of predictions that gather on the device before they are read.
 const PREDICTION_BYTES: usize = 64 << 20;
 
+/// Bytes of weight gradients that are read back for their norm at most.
+const GRADIENT_BYTES: u64 = 8 << 20;
+
 /// An open device with its pipelines, which any number of executors share.
 #[derive(Clone)]
 pub struct Gpu {
@@ -196,6 +199,18 @@ impl Executor for GpuExecutor {
             tasks: sums.map(|(sums, counts)| loss::task_sums(sums, counts)).collect(),
             broken: broken.map(|(task, &step)| Broken { step: u64::from(step), task }),
         })
+    }
+
+    fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        let (slots, length) = (self.loaded.buffers.slots.clone(), self.loaded.plan.dense.len);
+        if slots.size() > GRADIENT_BYTES || length == 0 {
+            return Ok(None);
+        }
+        self.flush()?;
+        let parts: Vec<f32> = self.context.read(&slots, slots.size() as usize / 4)?;
+        let sum_of = |i: usize| parts.iter().skip(i).step_by(length).map(|&g| f64::from(g)).sum::<f64>();
+        let squares: f64 = (0..length).map(|i| sum_of(i).powi(2)).sum();
+        Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
     }
 
     fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError> {

@@ -11,11 +11,12 @@ pub const FILE: &str = "events.out.tfevents.polygate";
 /// The step of an event, and its figures by tag.
 pub fn values(plan: &Plan, event: &Event) -> (u64, Vec<Value>) {
     match event {
-        Event::Steps { step, progress, learning_rate, samples_per_second, .. } => {
+        Event::Steps { step, progress, learning_rate, gradient_norm, samples_per_second, .. } => {
             let mut values = vec![
                 Value::scalar("training/learning_rate", *learning_rate),
                 Value::scalar("training/samples_per_second", *samples_per_second),
             ];
+            values.extend(defined("training", &[("gradient_norm", *gradient_norm)]));
             for (task, sums) in plan.tasks.iter().zip(&progress.tasks) {
                 let figures = [
                     ("loss", (sums.count > 0.0).then(|| sums.loss / sums.count)),

@@ -230,10 +230,11 @@ impl Run<'_> {
         self.since = Instant::now();
         self.trained = (self.trained.0 + rows, self.trained.1 + seconds);
         let samples_per_second = rows as f64 / seconds.max(1e-9);
-        let learning_rate = self.rule.learning_rate(step);
-        self.observe(&Event::Steps { epoch, step, rows, progress: &progress, learning_rate, samples_per_second })?;
+        let (learning_rate, gradient_norm) = (self.rule.learning_rate(step), self.executor.gradient_norm()?);
+        let progress = &progress;
+        self.observe(&Event::Steps { epoch, step, rows, progress, learning_rate, gradient_norm, samples_per_second })?;
         // An untrained model ranks by accident.
-        let found = if epoch > 1 { alarms::of_progress(&self.p.plan, &progress) } else { Vec::new() };
+        let found = if epoch > 1 { alarms::of_progress(&self.p.plan, progress) } else { Vec::new() };
         let fresh = alarms::fresh(found, &mut self.state.report_alarms);
         fresh.iter().try_for_each(|alarm| self.alarm(During::Training, alarm))
     }

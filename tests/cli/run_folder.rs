@@ -39,6 +39,7 @@ fn the_event_file_has_the_figures_of_metrics_and_gate_weights_under_tags() {
         "brain.Event:2",
         "training/click/loss",
         "training/learning_rate",
+        "training/gradient_norm",
         "valid/macro/auc",
         "valid/watch/rmse",
         "gates/level.0/buy/shared.2",
