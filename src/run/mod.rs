@@ -181,9 +181,10 @@ impl Keeper for RunFolder {
         let (step, values) = board::values(&self.plan, event);
         self.events.add(step, &values)?;
         self.line(&match event {
-            Event::Steps { epoch, step, progress, learning_rate, gradient_norm, samples_per_second, .. } => json!({
+            Event::Steps { epoch, step, progress, samples_per_second, learning_rate, gradient_norm, .. } => json!({
                 "event": "steps", "epoch": epoch, "step": step, "tasks": self.sums(progress),
-                "learning_rate": learning_rate, "gradient_norm": gradient_norm, "samples_per_second": samples_per_second,
+                "samples_per_second": samples_per_second, "learning_rate": learning_rate,
+                "gradient_norm": gradient_norm,
             }),
             Event::Alarm { epoch, step, during, alarm } => json!({
                 "event": "alarm", "epoch": epoch, "step": step, "during": during, "alarm": alarm,

@@ -60,7 +60,7 @@ pub fn fit(
     let mut run = Run {
         p,
         input: Arc::new(p.plan.input.clone()),
-        rule: p.config.rule(),
+        rule: p.rule(),
         executor,
         contents,
         keeper,
@@ -86,7 +86,8 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
     match start {
         Start::Parameters(parameters) => {
             let variants = device.variants(&p.plan, batch_size)?;
-            let executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
+            let mut executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
+            executor.prepare(&p.rule())?;
             Ok((TrainState::new(device.kind(), variants), executor))
         }
         Start::Checkpoint(saved) => {
@@ -97,6 +98,7 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
             state.device = device.kind();
             let none = Parameters::zeros(&p.plan);
             let mut executor = device.open_with(p.plan.clone(), &none, batch_size, state.variants)?;
+            executor.prepare(&p.rule())?;
             checkpoint::check(&executor.state(), &tensors.tensors())?;
             for (name, _) in executor.state() {
                 executor.write_state(&name, &tensors.read(&name)?)?;
@@ -230,9 +232,9 @@ impl Run<'_> {
         self.since = Instant::now();
         self.trained = (self.trained.0 + rows, self.trained.1 + seconds);
         let samples_per_second = rows as f64 / seconds.max(1e-9);
-        let (learning_rate, gradient_norm) = (self.rule.learning_rate(step), self.executor.gradient_norm()?);
-        let progress = &progress;
-        self.observe(&Event::Steps { epoch, step, rows, progress, learning_rate, gradient_norm, samples_per_second })?;
+        let learning_rate = self.rule.learning_rate(step);
+        let (progress, gradient_norm) = (&progress, self.executor.gradient_norm()?);
+        self.observe(&Event::Steps { epoch, step, rows, progress, samples_per_second, learning_rate, gradient_norm })?;
         // An untrained model ranks by accident.
         let found = if epoch > 1 { alarms::of_progress(&self.p.plan, progress) } else { Vec::new() };
         let fresh = alarms::fresh(found, &mut self.state.report_alarms);

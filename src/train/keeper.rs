@@ -9,9 +9,18 @@ use crate::executor::{Executor, Progress, is_parameter};
 
 /// What a keeper is told while training goes on.
 pub enum Event<'a> {
-    /// The sums of the steps since the last event of this kind, and the last one's learning rate and gradient
-    /// norm, as [`Executor::gradient_norm`] has it.
-    Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, learning_rate: f64, samples_per_second: f64 },
+    /// The sums of the steps since the last event of this kind.
+    Steps {
+        epoch: usize,
+        step: u64,
+        rows: usize,
+        progress: &'a Progress,
+        samples_per_second: f64,
+        /// Of the dense parameters in the last of the steps.
+        learning_rate: f64,
+        /// Likewise, as [`Executor::gradient_norm`] has it.
+        gradient_norm: Option<f64>,
+    },
     /// Something looks wrong, in a report of steps or in an evaluation.
     Alarm { epoch: usize, step: u64, during: During, alarm: &'a Alarm },
     /// The figures of an evaluation: at the end of an epoch, or within.
