@@ -180,7 +180,7 @@ mod tests {
         let (labels, masks) = (vec![0.0; 2 * ROWS], vec![1.0; 2 * ROWS]);
         let dataset = Arc::new(Dataset { rows: ROWS, dense, labels, masks, ..Dataset::default() });
         let mut executor = Reference::new(plan.clone(), Parameters::init(&plan, 5));
-        for (name, _) in executor.state() {
+        for (name, _) in Executor::state(&executor) {
             let mut values = executor.read_state(&name).unwrap();
             change(&name, &mut values);
             executor.write_state(&name, &values).unwrap();

@@ -112,7 +112,8 @@ impl GpuExecutor {
         self.recorder.flush(&self.context)?;
         let t = self.loaded.plan.tensor(id);
         let from = (t.start * self.loaded.capacity * 4) as u64;
-        let padded: Vec<f32> = self.context.read_from(arena, from, rows * t.stride)?;
+        let mut padded = vec![0f32; rows * t.stride];
+        self.context.read_into(arena, from, &mut padded)?;
         Ok(padded.chunks(t.stride).flat_map(|row| &row[..t.width]).copied().collect())
     }
 
