@@ -1,5 +1,6 @@
 //! Parquet files: their columns, a row group at a time.
 
+use std::fmt::Display;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use arrow_array::ArrayRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
-use parquet::errors::ParquetError;
+use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::cells::{self, Refused};
 use super::columns::{ListColumn, ListNeed, Need, TextColumn};
@@ -68,7 +69,8 @@ impl ParquetFile {
         }
         // The types of Parquet itself, not those that a writer noted beside them: fewer, and each column has one.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&opened, options).map_err(|error| corrupt(file, &error))?;
+        let metadata = ArrowReaderMetadata::load(&opened, options).map_err(|error| corrupt(file, error))?;
+        check_places(&metadata, length).map_err(|reason| corrupt(file, reason))?;
         let columns: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
         if let Some(column) = columns.iter().enumerate().find(|(i, name)| columns[..*i].contains(name)) {
             let (file, column) = (file.to_owned(), column.1.clone());
@@ -153,10 +155,10 @@ impl ParquetFile {
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
             .build()
-            .map_err(|error| corrupt(&self.file, &error))?;
+            .map_err(|error| corrupt(&self.file, error))?;
         let mut first = 0;
         for batch in reader {
-            let batch = batch.map_err(|error| corrupt(&self.file, &error.into()))?;
+            let batch = batch.map_err(|error| corrupt(&self.file, error))?;
             take(batch.column(0)).map_err(|refused| self.refusal(refused, group, first, column, used_by))?;
             first += batch.num_rows();
         }
@@ -178,6 +180,21 @@ impl ParquetFile {
     }
 }
 
-fn corrupt(file: &Path, error: &ParquetError) -> DataError {
-    DataError::CorruptParquet { file: file.to_owned(), reason: error.to_string() }
+fn corrupt(file: &Path, reason: impl Display) -> DataError {
+    DataError::CorruptParquet { file: file.to_owned(), reason: reason.to_string() }
+}
+
+/// Whether every page lies in the file, which the reader takes for granted.
+fn check_places(metadata: &ArrowReaderMetadata, length: u64) -> Result<(), &'static str> {
+    for group in metadata.metadata().row_groups() {
+        let is_inside = |column: &ColumnChunkMetaData| {
+            let start = column.dictionary_page_offset().unwrap_or(column.data_page_offset());
+            let size = column.compressed_size();
+            start >= 0 && size >= 0 && start.checked_add(size).is_some_and(|end| end as u64 <= length)
+        };
+        if group.num_rows() < 0 || !group.columns().iter().all(is_inside) {
+            return Err("its footer speaks of pages that lie outside of it");
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use glob::Pattern;
+use glob::{MatchOptions, Pattern};
 
 use super::error::DataError;
 
@@ -26,7 +26,9 @@ pub fn data_files(path: &Path, folder: &Path, key: &str) -> Result<Vec<PathBuf>,
     let none = |problem: String| DataError::config(key, format!("{}: {problem}", full.display()));
     let folder = Pattern::escape(&folder.to_string_lossy());
     let pattern = Path::new(&folder).join(path);
-    let matches = glob::glob(&pattern.to_string_lossy()).map_err(|error| none(format!("is no pattern: {error}")))?;
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::default() };
+    let matches = glob::glob_with(&pattern.to_string_lossy(), options);
+    let matches = matches.map_err(|error| none(format!("is no pattern: {error}")))?;
     let mut files = Vec::new();
     for found in matches {
         let found = found.map_err(|error| DataError::Io { file: error.path().into(), source: error.into() })?;
