@@ -1,6 +1,6 @@
 //! The program as a user runs it: arguments and files in; exit status, stdout, stderr and files out.
 //!
-//! Not tested here: that models learn well (`tests/real_data.rs`), dialects and encoders (`tests/data.rs`), kernels
+//! Not tested here: that models learn well (`tests/real_data.rs`), dialects and encoders (`tests/data/`), kernels
 //! (`tests/gpu.rs`), and the progress bar of a terminal.
 
 mod bad_config;
@@ -10,6 +10,7 @@ mod conform;
 mod determinism;
 mod harness;
 mod interrupt;
+mod parquet;
 mod predict;
 mod run_folder;
 mod surface;

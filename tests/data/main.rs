@@ -2,6 +2,7 @@
 //!
 //! Not tested here: speed, and the real data sets, which are not part of the repository.
 
+mod docs;
 mod files;
 mod parquet;
 mod paths;
