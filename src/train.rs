@@ -1,6 +1,6 @@
 //! The training loop: epochs, steps, evaluation, and the choice of the best epoch.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -13,6 +13,7 @@ use crate::data::{self, Batches, Contents, DataError, Dataset, Loading, Order, S
 use crate::device::Device;
 use crate::evaluate::{BestBy, BestByError, Evaluation, evaluate};
 use crate::executor::{Executor, ExecutorError, Progress};
+use crate::initial::{self, InitialError};
 use crate::model::{self, ModelError};
 use crate::plan::{Parameters, Plan, Task};
 use crate::seed;
@@ -40,6 +41,8 @@ pub enum TrainError {
          smaller train.optimizer.learning_rate, and a transform for features of wide range"
     )]
     ParameterNotFinite { step: u64, epoch: usize, parameter: String },
+    #[error(transparent)]
+    Initial(#[from] InitialError),
     #[error("{0}")]
     Observer(#[from] std::io::Error),
 }
@@ -53,6 +56,7 @@ pub struct Prepared {
     pub valid: Option<Arc<Dataset>>,
     pub test: Option<Arc<Dataset>>,
     pub loading: Loading,
+    data_dir: PathBuf,
     best_by: BestBy,
 }
 
@@ -65,6 +69,7 @@ pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> 
     let splits = data::load(&config.data, &config.feature, &config.task, data_dir, data_seed)?;
     let plan = Arc::new(plan(&config, &splits.schema)?);
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
+    initial::check(&plan, &config.table)?;
     Ok(Prepared {
         config,
         schema: splits.schema,
@@ -73,6 +78,7 @@ pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> 
         valid: splits.valid.map(Arc::new),
         test: splits.test.map(Arc::new),
         loading: splits.loading,
+        data_dir: data_dir.to_owned(),
         best_by,
     })
 }
@@ -88,15 +94,17 @@ pub fn plan(config: &Config, schema: &Schema) -> Result<Plan, ModelError> {
 }
 
 impl Prepared {
-    /// Fresh parameters, or those of a file.
+    /// Fresh parameters, with the tables that the config takes from files; or all those of a file.
     ///
     /// # Errors
-    /// Where the file cannot be read or does not fit the model.
-    pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, CheckpointError> {
-        match init {
-            None => Ok(Parameters::init(&self.plan, seed::derive(self.config.seed, "init"))),
-            Some(path) => Parameters::from_tensors(&self.plan, &checkpoint::read(path)?),
+    /// Where a file cannot be read or does not fit the model.
+    pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, TrainError> {
+        if let Some(path) = init {
+            return Ok(Parameters::from_tensors(&self.plan, &checkpoint::read(path)?)?);
         }
+        let mut parameters = Parameters::init(&self.plan, seed::derive(self.config.seed, "init"));
+        initial::read_tables(&self.plan, &self.config.table, &self.data_dir, &mut parameters)?;
+        Ok(parameters)
     }
 
     /// The data that epochs are judged by, with its name: validation rows, else test rows.

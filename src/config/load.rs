@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TaskConfig, TrainConfig};
+use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TableConfig, TaskConfig, TrainConfig};
 
 /// Everything that a run is told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub data: DataConfig,
     #[serde(default)]
     pub feature: Vec<FeatureConfig>,
+    #[serde(default)]
+    pub table: Vec<TableConfig>,
     #[serde(default)]
     pub task: Vec<TaskConfig>,
     pub model: ModelConfig,
@@ -104,6 +106,11 @@ impl Config {
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
         self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        for (i, table) in self.table.iter().enumerate() {
+            if self.table[..i].iter().any(|other| other.name == table.name) {
+                return Err(("table.name", table.name.clone(), "stands in two [[table]]; make them one"));
+            }
+        }
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);

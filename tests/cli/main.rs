@@ -9,6 +9,7 @@ mod bad_files;
 mod conform;
 mod determinism;
 mod harness;
+mod initial;
 mod interrupt;
 mod parquet;
 mod predict;

@@ -1,5 +1,6 @@
 //! The examples of docs/data.md are what they say.
 
+use polygate::config::TableConfig;
 use polygate::data::fnv1a;
 
 use crate::files::Sections;
@@ -15,9 +16,15 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn every_toml_block_is_part_of_a_config() {
     let blocks = blocks("toml");
-    assert!(blocks.len() >= 2);
+    assert!(blocks.len() >= 3);
     for block in blocks {
         let text = if block.contains("[data]") { block.to_owned() } else { format!("[data]\n{block}") };
+        if block.contains("[[table]]") {
+            let table: toml::Table = toml::from_str(block).unwrap();
+            let tables: Vec<TableConfig> = table["table"].clone().try_into().unwrap();
+            assert!(tables[0].init.is_some());
+            continue;
+        }
         let parsed = toml::from_str::<Sections>(&text).unwrap_or_else(|error| panic!("{block}\n{error}"));
         assert!(parsed.feature.len() + parsed.data.train.len() > 0);
     }
