@@ -105,6 +105,15 @@ impl Config {
         positive("train.epochs", self.train.epochs)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
+        let optional = [
+            ("train.eval_every", self.train.eval_every),
+            ("train.patience", self.train.patience),
+            ("train.checkpoint_every", self.train.checkpoint_every),
+        ];
+        optional.into_iter().try_for_each(|(key, value)| value.map_or(Ok(()), |value| positive(key, value)))?;
+        if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
+            return Err(("train.min_delta", self.train.min_delta.to_string(), "must be 0 or more"));
+        }
         self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for (i, table) in self.table.iter().enumerate() {
             if self.table[..i].iter().any(|other| other.name == table.name) {

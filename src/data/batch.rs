@@ -184,11 +184,23 @@ const AHEAD: usize = 3;
 impl Batches {
     /// `batch_size` 0 counts as 1.
     pub fn new(dataset: Arc<Dataset>, input: Arc<Input>, batch_size: usize, order: Order, contents: Contents) -> Self {
+        Self::after(0, dataset, input, batch_size, order, contents)
+    }
+
+    /// As [`Batches::new`], without the first `done` batches, which are not formed.
+    pub fn after(
+        done: usize,
+        dataset: Arc<Dataset>,
+        input: Arc<Input>,
+        batch_size: usize,
+        order: Order,
+        contents: Contents,
+    ) -> Self {
         let batch_size = batch_size.max(1);
-        let left = dataset.rows.div_ceil(batch_size);
+        let left = dataset.rows.div_ceil(batch_size).saturating_sub(done);
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
-            for rows in order.rows(dataset.rows).chunks(batch_size) {
+            for rows in order.rows(dataset.rows).chunks(batch_size).skip(done) {
                 if sender.send(Batch::form(&dataset, &input, rows, contents)).is_err() {
                     return;
                 }
@@ -323,6 +335,20 @@ mod tests {
         let batches = Batches::new(Arc::new(dataset), Arc::new(input), 2, Order::File, Contents::Values);
         assert_eq!(batches.len(), 2);
         assert_eq!(batches.map(|batch| batch.rows).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn batches_after_some_are_the_rest_of_the_epoch() {
+        let (dataset, input) = small();
+        let (dataset, input) = (Arc::new(dataset), Arc::new(input));
+        let order = Order::Shuffled { seed: 5, epoch: 2 };
+        let after = |done| Batches::after(done, dataset.clone(), input.clone(), 1, order, Contents::ValuesAndSegments);
+        let all: Vec<Batch> = after(0).collect();
+        for done in 0..=4 {
+            let rest = after(done);
+            assert_eq!(rest.len(), 3usize.saturating_sub(done));
+            assert_eq!(rest.collect::<Vec<_>>(), all[done.min(3)..]);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
 use crate::kernels::{self, Place, Step, level, loss, weight_grad};
-use crate::plan::Parameters;
+use crate::plan::{Block, Parameters, Slot, StateTensor};
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
@@ -164,6 +164,18 @@ impl Buffers {
             input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
             towers: programs(level::towers(place))?,
         })
+    }
+
+    /// The buffer that holds a tensor of the state.
+    pub fn state(&self, tensor: &StateTensor) -> &wgpu::Buffer {
+        match (tensor.block, tensor.slot) {
+            (Block::Dense, Slot::Value) => &self.dense,
+            (Block::Dense, Slot::First) => &self.dense_first,
+            (Block::Dense, Slot::Second) => &self.dense_second,
+            (Block::Embedding, Slot::Value) => &self.tables,
+            (Block::Embedding, Slot::First) => &self.table_first,
+            (Block::Embedding, Slot::Second) => &self.table_second,
+        }
     }
 }
 

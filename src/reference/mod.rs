@@ -28,7 +28,7 @@ use rayon::prelude::*;
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
 use crate::optim::{EmbeddingUpdate, Rule};
-use crate::plan::{Parameters, Plan, TensorId};
+use crate::plan::{self, Parameters, Plan, Slot, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
 use level::Rows;
@@ -243,6 +243,19 @@ impl<T: Real> Reference<T> {
         Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
     }
 
+    /// The block that holds a tensor of the state.
+    fn block(&mut self, tensor: &StateTensor) -> &mut [T] {
+        let blocks = match tensor.slot {
+            Slot::Value => &mut self.parameters,
+            Slot::First => &mut self.first,
+            Slot::Second => &mut self.second,
+        };
+        match tensor.block {
+            plan::Block::Dense => &mut blocks.dense,
+            plan::Block::Embedding => &mut blocks.embedding,
+        }
+    }
+
     fn collect_rows(&self, tensor: TensorId, rows: usize, arena: impl Fn(&Block<T>) -> &Arena<T>) -> Vec<T> {
         let t = self.plan.tensor(tensor);
         let mut out = Vec::with_capacity(rows * t.width);
@@ -320,8 +333,20 @@ impl Executor for Reference<f32> {
         Ok(self.parameters.clone())
     }
 
-    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
-        self.parameters = parameters.clone();
+    fn state(&self) -> Vec<(String, Vec<usize>)> {
+        self.plan.state().map(|t| (t.name(), t.parameter.shape.clone())).collect()
+    }
+
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+        let plan = self.plan.clone();
+        let tensor = plan.state_tensor(name);
+        Ok(tensor.parameter.unpack(self.block(&tensor)))
+    }
+
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        let plan = self.plan.clone();
+        let tensor = plan.state_tensor(name);
+        tensor.parameter.pack(values, self.block(&tensor));
         Ok(())
     }
 }

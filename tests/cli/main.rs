@@ -8,11 +8,15 @@ mod bad_data;
 mod bad_files;
 mod conform;
 mod determinism;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod harness;
 mod initial;
 mod interrupt;
+mod loop_control;
 mod parquet;
 mod predict;
+mod resume;
 mod run_folder;
 mod surface;
 #[path = "../support/gpu.rs"]
