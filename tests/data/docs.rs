@@ -38,7 +38,7 @@ fn the_hashed_rows_that_it_asserts_in_python_are_those_here() {
         let (call, wanted) = line.split_once(") == ").unwrap();
         let (text, buckets) = call.split_once(", ").unwrap();
         let row = 1 + fnv1a(text.trim_matches('"')) % buckets.parse::<u64>().unwrap();
-        assert_eq!(row, wanted.parse().unwrap(), "{line}");
+        assert_eq!(row, wanted.parse::<u64>().unwrap(), "{line}");
         found += 1;
     }
     assert_eq!(found, 3);
