@@ -1,4 +1,4 @@
-//! First vectors of embedding tables, from files.
+//! Parameters to start from, from files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use crate::checkpoint::{self, CheckpointError, NamedTensor};
 use crate::config::TableConfig;
 use crate::plan::{Parameter, Parameters, Plan};
 
-/// A `[[table]]` whose first vectors cannot be had.
+/// Parameters to start from that cannot be had.
 #[derive(Debug, Error)]
 pub enum InitialError {
     #[error("[[table]] {name}: no feature makes such a table; there are {tables}")]
@@ -28,6 +28,9 @@ pub enum InitialError {
     NotFinite { table: String, file: PathBuf, tensor: String, row: usize, value: f32 },
     #[error("[[table]] {table}, init")]
     File { table: String, source: CheckpointError },
+    /// Of all parameters, by `--init`.
+    #[error(transparent)]
+    All(#[from] CheckpointError),
 }
 
 /// Refuses entries that name no table of the plan, or a tensor without a file.

@@ -29,6 +29,7 @@ use thiserror::Error;
 use crate::checkpoint::{self, CheckpointError, WriteError, write_atomically};
 use crate::config::ConfigError;
 use crate::executor::{Executor, Progress, is_parameter};
+use crate::initial::InitialError;
 use crate::model::ModelError;
 use crate::plan::{Parameters, Plan};
 use crate::train::{Event, Fitted, Keeper, Prepared, TrainError, TrainState, read_finite};
@@ -65,6 +66,8 @@ pub enum RunError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Initial(#[from] InitialError),
 }
 
 const CONFIG: &str = "config.toml";

@@ -110,7 +110,7 @@ impl Prepared {
     ///
     /// # Errors
     /// Where a file cannot be read or does not fit the model.
-    pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, TrainError> {
+    pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, InitialError> {
         if let Some(path) = init {
             return Ok(Parameters::from_tensors(&self.plan, &checkpoint::read(path)?)?);
         }
