@@ -3,11 +3,13 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use arrow_array::ArrayRef;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 
 use super::cells::{self, Refused};
@@ -69,7 +71,7 @@ impl ParquetFile {
         }
         // The types of Parquet itself, not those that a writer noted beside them: fewer, and each column has one.
         let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        let metadata = ArrowReaderMetadata::load(&opened, options).map_err(|error| corrupt(file, error))?;
+        let metadata = guarded(file, || ArrowReaderMetadata::load(&opened, options))?;
         check_places(&metadata, length).map_err(|reason| corrupt(file, reason))?;
         let columns: Vec<String> = metadata.schema().fields().iter().map(|field| field.name().clone()).collect();
         if let Some(column) = columns.iter().enumerate().find(|(i, name)| columns[..*i].contains(name)) {
@@ -150,15 +152,13 @@ impl ParquetFile {
         let file = || self.file.clone();
         let opened = File::open(&self.file).map_err(|source| DataError::Io { file: file(), source })?;
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), [column]);
-        let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, self.metadata.clone())
             .with_row_groups(vec![group])
             .with_projection(mask)
-            .with_batch_size(BATCH_ROWS)
-            .build()
-            .map_err(|error| corrupt(&self.file, error))?;
+            .with_batch_size(BATCH_ROWS);
+        let mut reader = guarded(&self.file, || builder.build())?;
         let mut first = 0;
-        for batch in reader {
-            let batch = batch.map_err(|error| corrupt(&self.file, error))?;
+        while let Some(batch) = guarded(&self.file, || Ok(reader.next().transpose()?))? {
             take(batch.column(0)).map_err(|refused| self.refusal(refused, group, first, column, used_by))?;
             first += batch.num_rows();
         }
@@ -182,6 +182,14 @@ impl ParquetFile {
 
 fn corrupt(file: &Path, reason: impl Display) -> DataError {
     DataError::CorruptParquet { file: file.to_owned(), reason: reason.to_string() }
+}
+
+/// What the parquet crate makes of a file. Where pages are damaged, it may panic.
+fn guarded<T>(file: &Path, read: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, DataError> {
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(|error| corrupt(file, error)),
+        Err(_) => Err(corrupt(file, "it is damaged")),
+    }
 }
 
 /// Whether every page lies in the file, which the reader takes for granted.
