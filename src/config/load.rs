@@ -124,16 +124,12 @@ impl Config {
         if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
             return Err(("train.min_delta".into(), self.train.min_delta.to_string(), "must be 0 or more"));
         }
-<<<<<<< HEAD
-        self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for (i, table) in self.table.iter().enumerate() {
             if self.table[..i].iter().any(|other| other.name == table.name) {
-                return Err(("table.name", table.name.clone(), "stands in two [[table]]; make them one"));
+                return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));
             }
         }
-=======
-        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
->>>>>>> main
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);
