@@ -7,12 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
-        for (i, table) in self.table.iter().enumerate() {
-            if self.table[..i].iter().any(|other| other.name == table.name) {
-                return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));
-            }
-        }
+use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TableConfig, TaskConfig, TrainConfig};
+use crate::optim::Rule;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
