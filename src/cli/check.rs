@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -5,7 +6,7 @@ use clap::Args;
 use comfy_table::Table;
 use serde::Serialize;
 
-use super::{DataDirArg, table};
+use super::{DataDirArg, show, table};
 use crate::check::{FeatureFigures, Signal, Survey, TaskFigures, Warning, survey, warnings};
 use crate::checkpoint::write_atomically;
 use crate::config::{Config, Override};
@@ -57,42 +58,42 @@ impl CheckArgs {
         if let Some(path) = &self.json {
             write_atomically(path, |w| Ok(serde_json::to_writer_pretty(w, &checked)?))?;
         }
-        print(&checked);
+        show(&page(&checked))?;
         let failed = self.strict && !checked.warnings.is_empty();
         Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
     }
 }
 
-fn print(checked: &Checked) {
+/// The tables, what training keeps in memory, and the warnings.
+fn page(checked: &Checked) -> String {
     let survey = &checked.survey;
-    println!("{}\n", rows(survey));
-    println!("{}\n", tasks(&survey.tasks));
     let numbers: Vec<_> = survey.features.iter().filter(|feature| feature.numbers.is_some()).collect();
-    if !numbers.is_empty() {
-        println!("{}\n", numeric(&numbers));
-    }
     let texts: Vec<_> = survey.features.iter().filter(|feature| feature.bags.is_some()).collect();
-    if !texts.is_empty() {
-        println!("{}\n", textual(&texts));
-    }
-    if !survey.tables.is_empty() {
-        println!("{}\n", tables(survey));
-    }
-    println!("{}\n", signals(&survey.signals));
+    let tables = [
+        rows(survey),
+        tasks(&survey.tasks),
+        numeric(&numbers),
+        textual(&texts),
+        tables(survey),
+        signals(&survey.signals),
+    ];
+    let mut page: String = tables.iter().filter(|table| !table.is_empty()).map(|table| format!("{table}\n\n")).collect();
     let memory = &survey.memory;
-    println!(
+    _ = writeln!(
+        page,
         "memory: parameters {} MiB ({} in tables, {} in experts, gates and towers), optimizer state {} MiB, encoded rows \
-         {} MiB",
+         {} MiB\n",
         significant(memory.parameters_mib),
         significant(memory.table_parameters as f64),
         significant(memory.dense_parameters as f64),
         significant(memory.state_mib),
         significant(memory.data_mib)
     );
-    println!("\n{}", if checked.warnings.is_empty() { "no warnings" } else { "warnings:" });
+    page += if checked.warnings.is_empty() { "no warnings\n" } else { "warnings:\n" };
     for (i, warning) in checked.warnings.iter().enumerate() {
-        println!("{}. {}", i + 1, warning.text);
+        _ = writeln!(page, "{}. {}", i + 1, warning.text);
     }
+    page
 }
 
 fn header(names: &[&str]) -> Table {

@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::show;
 use crate::config::{Config, Override, annotated, schema};
 
 /// Show every key that a config can have, or what a config comes to.
@@ -27,11 +28,12 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.config {
-            Some(path) => print!("{}", toml::to_string(&Config::load(&path, &self.set)?)?),
-            None if self.schema => println!("{:#}", schema()),
-            None => print!("{}", annotated()),
-        }
+        let page = match self.config {
+            Some(path) => toml::to_string(&Config::load(&path, &self.set)?)?,
+            None if self.schema => format!("{:#}\n", schema()),
+            None => annotated(),
+        };
+        show(&page)?;
         Ok(ExitCode::SUCCESS)
     }
 }

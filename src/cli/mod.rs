@@ -12,6 +12,7 @@ mod synth;
 mod table;
 mod train;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -119,6 +120,14 @@ impl RunOnFiles {
         let dataset = Arc::new(encode_files(&run.schema, &self.data, &self.data_dir, labels, keep)?);
         let executor = device.open_to_predict(run.plan.clone(), &run.parameters, run.config.train.batch_size)?;
         Ok(Opened { run, dataset, executor })
+    }
+}
+
+/// Writes a page to stdout. A reader that leaves early, as `head` does, is no error.
+fn show(page: &str) -> std::io::Result<()> {
+    match std::io::stdout().write_all(page.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }
 
