@@ -235,6 +235,8 @@ fn few_positives_are_told() {
 #[test]
 fn a_mask_that_leaves_almost_nothing_is_told() {
     let data = Data::with("kind = \"regression\"", "kind = \"regression\"\nmask = \"x\"");
+    let config = data.config.replace("kind = \"numeric\"", "kind = \"numeric\"\nallow_label = true");
+    let data = Data { config, ..data };
     data.clone()
         .edit(|i, row| {
             if i > 3 {

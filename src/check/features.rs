@@ -22,6 +22,8 @@ pub struct FeatureFigures {
 /// Shares of a part's cells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct PartFigures {
+    /// Rows whose cell is there.
+    pub present: usize,
     /// The share of rows whose cell is missing.
     pub missing: f64,
     /// The share of items that are there and have id 0; of a numeric feature, 0.
@@ -98,6 +100,7 @@ fn numeric(feature: &Feature, numbers: Option<&Numbers>, parts: &[(Part, &Datase
         }
         let most = times.values().copied().max().unwrap_or(0).max(dataset.rows - present);
         let figures = PartFigures {
+            present,
             missing: share(dataset.rows - present, dataset.rows),
             unknown: 0.0,
             outside: share(outside, present),
@@ -161,6 +164,7 @@ fn textual(
         let mut times: HashMap<&[u32], usize> = HashMap::new();
         (0..dataset.rows).for_each(|row| *times.entry(column.row(row)).or_default() += 1);
         let figures = PartFigures {
+            present: dataset.rows - texts.missing,
             missing: share(texts.missing, dataset.rows),
             unknown: share(unknown, kept),
             outside: 0.0,

@@ -5,7 +5,6 @@ use serde::Serialize;
 use super::features::{ids, share};
 use crate::config::Config;
 use crate::data::{BagColumn, Dataset, FeatureKind, Schema, Splits};
-use crate::optim::Optimizer;
 use crate::plan::Plan;
 
 /// An embedding table, and how the training rows use it.
@@ -78,17 +77,20 @@ impl Memory {
     pub fn of(config: &Config, splits: &Splits, plan: &Plan) -> Self {
         let table_parameters: usize = plan.input.tables.iter().map(|table| table.rows * table.dim).sum();
         let dense_parameters = plan.parameter_count() - table_parameters;
-        let state = match config.train.optimizer {
-            Optimizer::Adam(_) => 2,
-            Optimizer::Sgd(sgd) => usize::from(sgd.momentum != 0.0),
-        };
-        let parameters_mib = mib(plan.parameter_count() * FLOAT);
+        let formulas = config.train.rule(1).formulas(plan.input.tables.len());
+        let state_of_tables = plan
+            .input
+            .tables
+            .iter()
+            .zip(&formulas.tables)
+            .map(|(table, formula)| table.rows * table.dim * formula.state().len());
+        let state = dense_parameters * formulas.dense.state().len() + state_of_tables.sum::<usize>();
         let datasets = [Some(&splits.train), splits.valid.as_ref(), splits.test.as_ref()];
         Self {
             table_parameters,
             dense_parameters,
-            parameters_mib,
-            state_mib: parameters_mib * state as f64,
+            parameters_mib: mib(plan.parameter_count() * FLOAT),
+            state_mib: mib(state * FLOAT),
             data_mib: mib(datasets.into_iter().flatten().map(bytes).sum()),
         }
     }

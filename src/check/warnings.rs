@@ -183,6 +183,8 @@ const MISSING_SHIFT: f64 = 0.1;
 const UNKNOWN: f64 = 0.2;
 const CONSTANT: f64 = 0.9995;
 const OUTSIDE: f64 = 0.01;
+/// Times the share that lies outside by chance alone, where all rows are alike: 2 of n + 1.
+const CHANCE: f64 = 5.0;
 const CUT: f64 = 0.05;
 const SHARED: f64 = 0.1;
 /// Skewness of an exponential distribution is 2.
@@ -237,7 +239,8 @@ fn part_of(feature: &str, train: &PartFigures, part: Part, other: &PartFigures) 
             percent(other.unknown)
         ),
     });
-    let outside = (other.outside >= OUTSIDE).then(|| Warning {
+    let chance = 2.0 / (train.present + 1) as f64;
+    let outside = (other.outside >= OUTSIDE.max(CHANCE * chance)).then(|| Warning {
         name: "outside",
         text: format!(
             "feature {feature}: {} of the {part} values lie outside the range of the training rows; if it counts time or \

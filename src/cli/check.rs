@@ -77,7 +77,8 @@ fn page(checked: &Checked) -> String {
         tables(survey),
         signals(&survey.signals),
     ];
-    let mut page: String = tables.iter().filter(|table| !table.is_empty()).map(|table| format!("{table}\n\n")).collect();
+    let mut page: String =
+        tables.iter().filter(|table| !table.is_empty()).map(|table| format!("{table}\n\n")).collect();
     let memory = &survey.memory;
     _ = writeln!(
         page,

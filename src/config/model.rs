@@ -26,6 +26,16 @@ impl ModelConfig {
             Self::Ple(c) => &c.tower_units,
         }
     }
+
+    /// The rate of dropout.
+    pub fn dropout(&self) -> f64 {
+        match self {
+            Self::SharedBottom(c) => c.dropout,
+            Self::Omoe(c) | Self::Mmoe(c) => c.dropout,
+            Self::Cgc(c) => c.dropout,
+            Self::Ple(c) => c.dropout,
+        }
+    }
 }
 
 /// One bottom, read by every tower (Caruana 1997).
@@ -40,6 +50,9 @@ pub struct SharedBottomConfig {
     pub activation: Activation,
     /// After the bottom's last layer; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for SharedBottomConfig {
@@ -49,6 +62,7 @@ impl Default for SharedBottomConfig {
             tower_units: vec![64],
             activation: Activation::Relu,
             output_activation: None,
+            dropout: 0.0,
         }
     }
 }
@@ -71,6 +85,9 @@ pub struct MixtureConfig {
     pub activation: Activation,
     /// After the last layer of experts and of gates' MLPs; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for MixtureConfig {
@@ -83,6 +100,7 @@ impl Default for MixtureConfig {
             tower_units: vec![64],
             activation: Activation::Relu,
             output_activation: None,
+            dropout: 0.0,
         }
     }
 }
@@ -107,12 +125,23 @@ pub struct CgcConfig {
     pub activation: Activation,
     /// After the last layer of experts and of gates' MLPs; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for CgcConfig {
     fn default() -> Self {
-        let MixtureConfig { expert_units, gate_units, gate_bias, tower_units, activation, output_activation, .. } =
-            MixtureConfig::default();
+        let MixtureConfig {
+            expert_units,
+            gate_units,
+            gate_bias,
+            tower_units,
+            activation,
+            output_activation,
+            dropout,
+            ..
+        } = MixtureConfig::default();
         Self {
             task_experts: 2,
             shared_experts: 2,
@@ -122,6 +151,7 @@ impl Default for CgcConfig {
             tower_units,
             activation,
             output_activation,
+            dropout,
         }
     }
 }
@@ -179,6 +209,9 @@ pub struct PleConfig {
     pub activation: Activation,
     /// After the last layer of experts and of gates' MLPs; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for PleConfig {
@@ -200,6 +233,7 @@ impl From<CgcConfig> for PleConfig {
             tower_units: c.tower_units,
             activation: c.activation,
             output_activation: c.output_activation,
+            dropout: c.dropout,
         }
     }
 }

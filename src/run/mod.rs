@@ -168,9 +168,9 @@ impl RunFolder {
 impl Keeper for RunFolder {
     fn observe(&mut self, event: &Event) -> io::Result<()> {
         self.line(&match event {
-            Event::Steps { epoch, step, progress, samples_per_second, .. } => json!({
+            Event::Steps { epoch, step, progress, samples_per_second, learning_rate, .. } => json!({
                 "event": "steps", "epoch": epoch, "step": step, "tasks": self.sums(progress),
-                "samples_per_second": samples_per_second,
+                "samples_per_second": samples_per_second, "learning_rate": learning_rate,
             }),
             Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best } => {
                 let name = if *ends_epoch { "epoch" } else { "evaluation" };

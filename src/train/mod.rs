@@ -19,6 +19,7 @@ use crate::data::{self, Contents, DataError, Dataset, Loading, Schema};
 use crate::evaluate::{BestBy, BestByError};
 use crate::executor::{Executor, ExecutorError};
 use crate::model::{self, ModelError};
+use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, Task};
 use crate::seed;
 
@@ -132,6 +133,11 @@ impl Prepared {
     pub fn offer(&self, executor: &mut dyn Executor) -> Result<Contents, ExecutorError> {
         let most = self.config.train.data_on_device_mb.saturating_mul(1 << 20);
         Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
+    }
+
+    /// How a step of this run changes the parameters.
+    pub fn rule(&self) -> Rule {
+        self.config.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
     }
 
     pub fn steps_per_epoch(&self) -> usize {

@@ -3,19 +3,21 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polygate::config::ModelConfig;
 use polygate::conform::{compare, relative_to_largest};
 use polygate::data::{Batch, Segments};
+use polygate::optim::Rule;
 use polygate::plan::{Field, Input, Parameters, Plan, Task, TaskKind};
 use serde_json::Value;
 
 pub mod gpu;
 pub mod random;
 
-/// A case of `tests/fixtures`, computed in float64 by an independent program.
+/// A case of `tests/fixtures`, computed in float64 by an independent program. Outputs are those of prediction, gradients
+/// those of the first step.
 pub struct Golden {
     pub name: String,
     pub plan: Arc<Plan>,
@@ -23,10 +25,12 @@ pub struct Golden {
     pub batch: Batch,
     pub adam: polygate::optim::Adam,
     pub steps: u64,
+    /// Of the run, which masks come of.
+    pub seed: u64,
     tensors: BTreeMap<String, Vec<f64>>,
 }
 
-pub const GOLDEN: [&str; 10] = [
+pub const GOLDEN: [&str; 12] = [
     "shared_bottom",
     "omoe",
     "mmoe",
@@ -37,14 +41,15 @@ pub const GOLDEN: [&str; 10] = [
     "ple_two_levels",
     "ple_concat",
     "ple_regression",
+    "mmoe_dropout",
+    "ple_dropout",
 ];
 
 impl Golden {
     pub fn load(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let text = std::fs::read_to_string(fixture(&format!("{name}.json"))).unwrap();
         let case: Value = serde_json::from_str(&text).unwrap();
-        let tensors = read(&folder.join(format!("{name}.safetensors")));
+        let tensors = read(&fixture(&format!("{name}.safetensors")));
         let rows = case["batch"].as_u64().unwrap() as usize;
         let width = case["input_dim"].as_u64().unwrap() as usize;
         let names: Vec<String> = serde_json::from_value(case["tasks"].clone()).unwrap();
@@ -79,8 +84,15 @@ impl Golden {
             beta1: case["adam"]["betas"][0].as_f64().unwrap(),
             beta2: case["adam"]["betas"][1].as_f64().unwrap(),
             eps: number("eps"),
+            weight_decay: 0.0,
         };
-        Self { name: name.into(), plan, parameters, batch, adam, steps: number("steps") as u64, tensors }
+        let (steps, seed) = (number("steps") as u64, case["run_seed"].as_u64().unwrap_or(0));
+        Self { name: name.into(), plan, parameters, batch, adam, steps, seed, tensors }
+    }
+
+    /// The run's update by an optimizer.
+    pub fn rule(&self, optimizer: impl Into<Rule>) -> Rule {
+        Rule { seed: self.seed, ..optimizer.into() }
     }
 
     pub fn expected(&self, name: &str) -> &[f64] {
@@ -125,7 +137,7 @@ fn model(case: &Value) -> ModelConfig {
     let mut keys = serde_json::Map::new();
     for key in ["levels", "experts", "task_experts", "shared_experts", "expert_units", "gate_units", "tower_units"]
         .into_iter()
-        .chain(["activation", "output_activation", "gate_bias", "propagate"])
+        .chain(["activation", "output_activation", "gate_bias", "propagate", "dropout"])
     {
         if let Some(value) = case.get(key) {
             let shared_bottom = case["arch"] == "shared_bottom" && key == "expert_units";
@@ -136,7 +148,12 @@ fn model(case: &Value) -> ModelConfig {
     serde_json::from_value(Value::Object(keys)).unwrap()
 }
 
-fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
+/// A file of `tests/fixtures`.
+pub fn fixture(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file)
+}
+
+pub fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = |view: &safetensors::tensor::TensorView| match view.dtype() {
