@@ -63,5 +63,6 @@ pub fn labels(dataset: &Dataset, task: usize) -> impl Iterator<Item = (usize, f3
     (0..dataset.rows)
         .map(move |row| row * tasks + task)
         .enumerate()
-        .filter_map(|(row, at)| (dataset.masks[at] != 0.0).then(|| (row, dataset.labels[at])))
+        .filter(|(_, at)| dataset.masks[*at] != 0.0)
+        .map(|(row, at)| (row, dataset.labels[at]))
 }

@@ -318,7 +318,7 @@ mod tests {
             let said = said.split_whitespace().next().unwrap_or_default().trim_end_matches('.').trim_matches('"');
             let holds = match default {
                 Value::Number(number) => said.parse::<f64>().ok() == number.as_f64(),
-                Value::Bool(_) => said == default.to_string(),
+                Value::Bool(value) => said.parse() == Ok(*value),
                 Value::String(text) => said == text,
                 _ => continue,
             };
