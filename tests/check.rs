@@ -176,7 +176,7 @@ fn rows_that_repeat_an_earlier_one_are_counted_and_told() {
 #[test]
 fn test_rows_that_training_has_are_counted_and_told() {
     let mut data = Data::well();
-    data.test.extend_from_slice(&data.train[..10].to_vec());
+    data.test.extend_from_slice(&data.train[..10]);
     data.warns("train_in_test", "10 of 610 test rows");
     // A row that differs in its label alone is none.
     data.test.iter_mut().skip(ROWS).for_each(|row| row.z = "9".into());

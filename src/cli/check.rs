@@ -135,7 +135,7 @@ fn tasks(tasks: &[TaskFigures]) -> Table {
     for (task, (part, labels)) in tasks.iter().flat_map(|task| task.parts.iter().map(move |part| (task, part))) {
         let positives = if task.kind == TaskKind::Binary { labels.positives.to_string() } else { "-".into() };
         let moments = [labels.mean, labels.deviation].map(|x| table::number(x, 4));
-        let range = [labels.min, labels.max].map(|x| x.map_or_else(|| "undefined".into(), |x| x.to_string()));
+        let range = [labels.min, labels.max].map(|x| x.map_or_else(|| "undefined".into(), significant));
         let start = [task.task.clone(), name(*part).into(), labels.rows.to_string(), positives];
         shown.add_row(start.into_iter().chain(moments).chain(range));
     }
