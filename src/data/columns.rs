@@ -167,20 +167,31 @@ pub struct ListColumn {
     /// Row r holds `symbols[starts[r]..starts[r + 1]]`.
     starts: Vec<usize>,
     symbols: Vec<u32>,
-}
-
-impl Default for ListColumn {
-    fn default() -> Self {
-        Self { items: Texts::default(), starts: vec![0], symbols: Vec::new() }
-    }
+    /// Items beyond this many in a row are counted, and not kept.
+    max_length: usize,
+    /// Of each row, all its items.
+    lengths: Vec<u32>,
 }
 
 impl ListColumn {
+    /// An empty column whose rows keep so many items.
+    pub fn new(max_length: usize) -> Self {
+        let (items, symbols, lengths) = (Texts::default(), Vec::new(), Vec::new());
+        Self { items, starts: vec![0], symbols, max_length, lengths }
+    }
+
     /// Appends a row; `None` is an empty list.
     pub fn push<'a>(&mut self, items: Option<impl Iterator<Item = &'a str>>) {
-        let Self { items: texts, symbols, starts } = self;
-        symbols.extend(items.into_iter().flatten().map(|item| texts.symbol(item)));
+        let Self { items: texts, symbols, starts, max_length, lengths } = self;
+        let mut length = 0;
+        for item in items.into_iter().flatten() {
+            if length < *max_length {
+                symbols.push(texts.symbol(item));
+            }
+            length += 1;
+        }
         starts.push(symbols.len());
+        lengths.push(length as u32);
     }
 
     /// The symbol of an item, for [`ListColumn::push_symbols`].
@@ -190,7 +201,10 @@ impl ListColumn {
 
     /// Appends a row of symbols.
     pub fn push_symbols(&mut self, symbols: impl Iterator<Item = u32>) {
+        let (start, max_length) = (self.symbols.len(), self.max_length);
         self.symbols.extend(symbols);
+        self.lengths.push((self.symbols.len() - start) as u32);
+        self.symbols.truncate(start.saturating_add(max_length));
         self.starts.push(self.symbols.len());
     }
 
@@ -199,6 +213,7 @@ impl ListColumn {
         let mut symbol_of = self.items.of_other(&from.items);
         for row in rows {
             let symbols = row.map_or(&[][..], |row| from.row(row as usize));
+            self.lengths.push(row.map_or(0, |row| from.lengths[row as usize]));
             self.symbols.extend(symbols.iter().map(|symbol| symbol_of(*symbol)));
             self.starts.push(self.symbols.len());
         }
@@ -207,6 +222,11 @@ impl ListColumn {
     /// The symbols of a row's items.
     pub fn row(&self, row: usize) -> &[u32] {
         &self.symbols[self.starts[row]..self.starts[row + 1]]
+    }
+
+    /// How many items a row has, those beyond `max_length` among them.
+    pub fn length(&self, row: usize) -> usize {
+        self.lengths[row] as usize
     }
 
     /// The texts of a row's items.
@@ -252,14 +272,14 @@ pub struct ListNeed {
     pub need: Need,
     /// What stands between the items of a text.
     pub separator: String,
-    /// Items beyond this many are not read.
+    /// Items beyond this many do not count.
     pub max_length: usize,
 }
 
 impl ListNeed {
     /// The items of a cell of text.
     pub fn items<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
-        text.split(&self.separator).map(str::trim).filter(|item| !item.is_empty()).take(self.max_length)
+        text.split(&self.separator).map(str::trim).filter(|item| !item.is_empty())
     }
 }
 
@@ -305,7 +325,7 @@ impl Columns {
         Self {
             texts: needs.texts.iter().map(|_| TextColumn::default()).collect(),
             numbers: vec![Vec::new(); needs.numbers.len()],
-            lists: needs.lists.iter().map(|_| ListColumn::default()).collect(),
+            lists: needs.lists.iter().map(|list| ListColumn::new(list.max_length)).collect(),
             needs,
             lines: Vec::new(),
             files: Vec::new(),

@@ -87,7 +87,7 @@ impl Side {
             on: join.on.clone(),
             added: added.iter().map(|i| header[*i].clone()).collect(),
             texts: read.texts.iter().map(|i| (header[*i].clone(), TextColumn::default())).collect(),
-            lists: read.lists.iter().map(|(i, _)| (header[*i].clone(), ListColumn::default())).collect(),
+            lists: read.lists.iter().map(|(i, need)| (header[*i].clone(), ListColumn::new(need.max_length))).collect(),
             rows: TextMap::default(),
             file,
         };

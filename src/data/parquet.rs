@@ -12,7 +12,7 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, Parq
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 
-use super::cells::{self, Refused};
+use super::arrays::{self, Refused};
 use super::columns::{ListColumn, ListNeed, Need, TextColumn};
 use super::error::{DataError, not_a_number};
 
@@ -111,7 +111,7 @@ impl ParquetFile {
         missing: &[String],
     ) -> Result<TextColumn, DataError> {
         let mut texts = TextColumn::default();
-        self.each(group, column, used_by, |array| cells::texts(array, |text| texts.push(text, missing)))?;
+        self.each(group, column, used_by, |array| arrays::texts(array, |text| texts.push(text, missing)))?;
         Ok(texts)
     }
 
@@ -121,7 +121,7 @@ impl ParquetFile {
     /// As [`ParquetFile::texts`], and a cell that is no finite number.
     pub fn numbers(&self, group: usize, column: usize, need: &Need, missing: &[String]) -> Result<Vec<f64>, DataError> {
         let mut numbers = Vec::with_capacity(self.rows(group));
-        self.each(group, column, &need.used_by, |array| cells::numbers(array, missing, &mut numbers))?;
+        self.each(group, column, &need.used_by, |array| arrays::numbers(array, missing, &mut numbers))?;
         Ok(numbers)
     }
 
@@ -136,8 +136,8 @@ impl ParquetFile {
         need: &ListNeed,
         missing: &[String],
     ) -> Result<ListColumn, DataError> {
-        let mut lists = ListColumn::default();
-        self.each(group, column, &need.need.used_by, |array| cells::lists(array, need, missing, &mut lists))?;
+        let mut lists = ListColumn::new(need.max_length);
+        self.each(group, column, &need.need.used_by, |array| arrays::lists(array, need, missing, &mut lists))?;
         Ok(lists)
     }
 
