@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TaskConfig, TrainConfig};
+use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TableConfig, TaskConfig, TrainConfig};
 use crate::optim::Rule;
 
 /// Everything that a run is told.
@@ -20,6 +20,8 @@ pub struct Config {
     pub data: DataConfig,
     #[serde(default)]
     pub feature: Vec<FeatureConfig>,
+    #[serde(default)]
+    pub table: Vec<TableConfig>,
     #[serde(default)]
     pub task: Vec<TaskConfig>,
     pub model: ModelConfig,
@@ -118,7 +120,9 @@ impl Config {
         if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
             return Err(("train.min_delta".into(), self.train.min_delta.to_string(), "must be 0 or more"));
         }
-        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        let optimizers =
+            self.train.check_optimizers().and_then(|()| self.table.iter().try_for_each(TableConfig::check));
+        optimizers.map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);
