@@ -375,7 +375,10 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
         let plan = random::plan(random::FAMILIES[4].1);
         let (parameters, other) = (random::parameters(&plan, 5), random::parameters(&plan, 6));
         let bytes = 4 * plan.embedding.len as u64;
-        for rule in rules() {
+        let rules = rules();
+        // Adam, momentum, a number for a row, and tables by rules of their own.
+        let formulas = [&rules[0], &rules[4], &rules[10], &rules[12], &rules[13]];
+        for rule in formulas {
             let run = |gpu: &Gpu| {
                 let variants = gpu.default_variants();
                 let mut executor = GpuExecutor::new(gpu, plan.clone(), &other, 64, variants).unwrap();
@@ -385,7 +388,7 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
                 for step in 1..=4 {
                     let rows = [64, 3, 1, 50][step as usize - 1];
                     let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
-                    executor.train_step(&batch, &rule, step).unwrap();
+                    executor.train_step(&batch, rule, step).unwrap();
                 }
                 let batch = random::batch(&plan.input, plan.tasks.len(), 64, 9);
                 let logits = executor.predict(&mut std::iter::once(batch)).unwrap();
