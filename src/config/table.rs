@@ -1,5 +1,6 @@
 //! `[[table]]`: what is set for one embedding table.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -7,10 +8,11 @@ use crate::optim::{Misfit, TableOptimizer, TableRule};
 use crate::plan::Input;
 
 /// `[[table]]`. Tables are made by features, each under the feature's name or that of its `table`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TableConfig {
     /// The table.
+    #[schemars(example = &"user_id")]
     pub name: String,
     /// How it moves, as `train.embedding_optimizer`. Default: as that.
     #[serde(default)]

@@ -1,11 +1,12 @@
 //! Row-wise Adagrad, as FBGEMM's and TorchRec's (`EXACT_ROWWISE_ADAGRAD`).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Constants, Must, Numbers, SparseAdagrad};
 
 /// Adagrad of the rows in the batch with one sum for a row: of the means of its gradient's squares.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RowwiseAdagrad {
     /// Default: 1e-2.
