@@ -124,6 +124,11 @@ impl Config {
         let optimizers =
             self.train.check_optimizers().and_then(|()| self.table.iter().try_for_each(TableConfig::check));
         optimizers.map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        for (i, table) in self.table.iter().enumerate() {
+            if self.table[..i].iter().any(|other| other.name == table.name) {
+                return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));
+            }
+        }
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);

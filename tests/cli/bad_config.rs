@@ -92,11 +92,11 @@ fn a_table_that_no_feature_makes_is_told_with_those_that_there_are() {
     let text = place.read("run.toml");
     let with = |entry: &str| place.write("run.toml", format!("{text}\n[[table]]\n{entry}\n"));
     with("name = \"users\"\nfrozen = true");
-    place.refuses_to_train(&[], &["\"users\"", "user, item"]);
+    place.refuses_to_train(&[], &["[[table]] users", "user, item"]);
     with("name = \"user\"\nfrozen = true\noptimizer = { kind = \"sgd\" }");
     place.refuses_to_train(&[], &["\"user\"", "frozen", "optimizer"]);
     with("name = \"user\"\n[[table]]\nname = \"user\"");
-    place.refuses_to_train(&[], &["two [[table]] entries", "\"user\""]);
+    place.refuses_to_train(&[], &["table.name = user", "two [[table]]"]);
     with("name = \"user\"\noptimizer = { kind = \"sgd\", l2 = -1 }");
     place.refuses_to_train(&[], &["table user: optimizer.l2 = -1", "must be 0 or more"]);
 }
