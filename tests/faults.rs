@@ -43,13 +43,14 @@ const GATHER: (&str, &str) = ("gather", "");
 const EMBEDDING: (&str, &str) = ("embedding forward", "");
 const ROWS: (&str, &str) = ("embedding update", "adam");
 const LAZY: (&str, &str) = ("embedding update", "lazy adam");
+const ROWWISE: (&str, &str) = ("embedding update", "rowwise adagrad");
 const COPY: (&str, &str) = ("embedding rows", "");
 const MARKS: (&str, &str) = ("embedding marks", "");
 const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 66] = [
+const FAULTS: [Fault; 69] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -228,6 +229,19 @@ const FAULTS: [Fault; 66] = [
         LAZY,
         "row_gradient(part), shard.optimizer);",
         "row_gradient(part), step.optimizer);",
+    ),
+    fault(
+        "a mean over a row's padding",
+        ROWWISE,
+        "squares / f32(fields[bag / step.rows].dim)",
+        "squares / f32(4u * width)",
+    ),
+    fault("another row's sum", ROWWISE, "sums[start / width] = sum;", "sums[start] = sum;"),
+    fault(
+        "a row's first four floats left out of its sum",
+        ROWWISE,
+        "var squares = 0.0;\n    for (var c = 0u;",
+        "var squares = 0.0;\n    for (var c = 1u;",
     ),
     fault("a shard taken to start with the tables", COPY, " - shard.start", ""),
     fault(

@@ -12,7 +12,8 @@ use polygate::executor::Executor;
 use polygate::gpu::{Checks, Gpu, GpuExecutor, STEPS_PER_SUBMISSION};
 use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
 use polygate::optim::{
-    Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd, TableOptimizer,
+    Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, RowwiseAdagrad, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd,
+    TableOptimizer, TableRule,
 };
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::Reference;
@@ -328,10 +329,14 @@ fn rules() -> Vec<Rule> {
         TableOptimizer::AdamW(adamw),
         TableOptimizer::LazyAdam(LazyAdam { learning_rate, eps: 1e-4, l2, ..LazyAdam::default() }),
         TableOptimizer::Adagrad(SparseAdagrad { learning_rate, eps: 1e-4, initial: 0.1, l2 }),
+        TableOptimizer::RowwiseAdagrad(RowwiseAdagrad { learning_rate, eps: 1e-4, initial: 0.1, l2 }),
         TableOptimizer::Sgd(SparseSgd { learning_rate, l2 }),
     ];
+    let own = vec![Some(TableRule::Frozen), Some(tables[4].into()), Some(tables[2].into())];
+    let mixed = vec![Some(tables[4].into()), None, Some(tables[3].into())];
     let mut rules: Vec<Rule> = optimizers.map(Rule::from).into();
     rules.extend(tables.map(|tables| Rule::from(optimizers[4]).with_tables(tables)));
+    rules.extend([own, mixed].map(|own| Rule { own, ..rules[0].clone() }));
     let schedule = Schedule::Cosine(Cosine { warmup_steps: 2, steps: Some(4), least: 0.1 });
     rules.push(Rule { schedule, ..rules[0].clone() });
     rules
@@ -370,7 +375,10 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
         let plan = random::plan(random::FAMILIES[4].1);
         let (parameters, other) = (random::parameters(&plan, 5), random::parameters(&plan, 6));
         let bytes = 4 * plan.embedding.len as u64;
-        for rule in rules() {
+        let rules = rules();
+        // Adam, momentum, a number for a row, and tables by rules of their own.
+        let formulas = [&rules[0], &rules[4], &rules[10], &rules[12], &rules[13]];
+        for rule in formulas {
             let run = |gpu: &Gpu| {
                 let variants = gpu.default_variants();
                 let mut executor = GpuExecutor::new(gpu, plan.clone(), &other, 64, variants).unwrap();
@@ -380,7 +388,7 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
                 for step in 1..=4 {
                     let rows = [64, 3, 1, 50][step as usize - 1];
                     let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
-                    executor.train_step(&batch, &rule, step).unwrap();
+                    executor.train_step(&batch, rule, step).unwrap();
                 }
                 let batch = random::batch(&plan.input, plan.tasks.len(), 64, 9);
                 let logits = executor.predict(&mut std::iter::once(batch)).unwrap();

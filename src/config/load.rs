@@ -121,7 +121,9 @@ impl Config {
         if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
             return Err(("train.min_delta".into(), self.train.min_delta.to_string(), "must be 0 or more"));
         }
-        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        let optimizers =
+            self.train.check_optimizers().and_then(|()| self.table.iter().try_for_each(TableConfig::check));
+        optimizers.map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for (i, table) in self.table.iter().enumerate() {
             if self.table[..i].iter().any(|other| other.name == table.name) {
                 return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));

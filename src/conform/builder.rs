@@ -192,7 +192,7 @@ impl Builder {
         twin.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
         self.step_and_batch();
         self.read("slots", &parts);
-        for buffer in Moved::buffers("params", before, Moved::dense(&bounded), Moved::dense(&twin), |_| true) {
+        for buffer in Moved::buffers(PARAMS, before, Moved::dense(&bounded), Moved::dense(&twin), |_, _| true) {
             self.push(buffer);
         }
         self.broken();
@@ -310,6 +310,8 @@ impl Builder {
     }
 }
 
+const PARAMS: [&str; 3] = ["params", "first", "second"];
+
 /// Parameters and their optimizer's arrays, of which a formula may have none: those are empty.
 pub(super) struct Moved<T>([Vec<T>; 3]);
 
@@ -328,18 +330,18 @@ impl<T: Real> Moved<T> {
 }
 
 impl Moved<f32> {
-    /// Buffers before and after, those of arrays that there are; `moves` says which floats a kernel is to move.
+    /// Buffers before and after, those of arrays that there are; `moves` says which words of a buffer a kernel is to move.
     pub(super) fn buffers(
-        name: &'static str,
+        names: [&'static str; 3],
         before: Self,
         bounded: Moved<Bounded>,
         twin: Self,
-        moves: impl Fn(usize) -> bool,
+        moves: impl Fn(&str, usize) -> bool,
     ) -> Vec<Buffer> {
         let mut buffers = Vec::new();
-        for (i, name) in [name, "first", "second"].into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
+        for (i, name) in names.into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
             let mut buffer = Buffer::written(name, &before.0[i]);
-            for at in (0..buffer.words.len()).filter(|&at| moves(at)) {
+            for at in (0..buffer.words.len()).filter(|&at| moves(name, at)) {
                 buffer.expect[at] = near((bounded.0[i][at], twin.0[i][at]));
             }
             buffers.push(buffer);

@@ -161,8 +161,8 @@ impl Scene {
         let mut state = OptimizerState::new(&self.plan, rule);
         let fill = |arrays: &mut Arrays<T>, block: &dyn Fn(&Parameters<f32>) -> &[f32]| {
             let drawn = match arrays.formula {
-                Formula::Adagrad => [1, 0],
-                Formula::Adam | Formula::Momentum | Formula::Sgd => [0, 1],
+                Some(Formula::Adagrad | Formula::RowwiseAdagrad) => [1, 0],
+                Some(Formula::Adam | Formula::Momentum | Formula::Sgd) | None => [0, 1],
             };
             for (array, moment) in arrays.arrays.iter_mut().zip(drawn) {
                 let values = block(&self.moments[moment]).iter().map(|&x| T::of(f64::from(x)));

@@ -134,9 +134,18 @@ impl GpuExecutor {
         Ok(())
     }
 
+    /// Sees to it that the optimizers' arrays are there, behind the steps that are recorded.
+    pub(super) fn keep_state(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
+        if self.loaded.is_ready(rule) {
+            return Ok(());
+        }
+        self.flush()?;
+        self.loaded.keep_state(&self.context, rule)
+    }
+
     /// Runs ops once over the batch that was uploaded last, and waits for them.
     pub(super) fn run(&mut self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)?;
+        self.keep_state(rule)?;
         self.record("ops", ops.iter().copied(), batch, rule, |_, _| {});
         self.flush()?;
         self.context.wait(None)
@@ -191,7 +200,7 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)?;
+        self.keep_state(rule)?;
         self.upload(batch, Some((rule, step)))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
@@ -268,11 +277,11 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)
+        self.keep_state(rule)
     }
 
     fn state(&self) -> Vec<(String, Vec<usize>)> {
-        self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
+        self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
     fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {

@@ -13,12 +13,12 @@ use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimize
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
 
-/// One of each optimizer's formula.
-pub struct ByFormula<T>([T; Formula::ALL.len()]);
+/// One of each formula, in the order of [`Formula::ALL`], whose first are [`Formula::DENSE`].
+pub struct ByFormula<T>(Vec<T>);
 
 impl<T> ByFormula<T> {
-    fn new(of: impl Fn(Formula) -> T) -> Self {
-        Self(Formula::ALL.map(of))
+    fn new(formulas: &[Formula], of: impl Fn(Formula) -> T) -> Self {
+        Self(formulas.iter().map(|&formula| of(formula)).collect())
     }
 
     pub fn get(&self, formula: Formula) -> &T {
@@ -111,11 +111,11 @@ impl Pipelines {
             gather: new("gather"),
             embedding_rows: new("embedding_rows"),
             embedding_forward: new("embedding_forward"),
-            embedding_update: ByFormula::new(|formula| kernel(embedding::update_kernel(formula))),
+            embedding_update: ByFormula::new(&Formula::ALL, |formula| kernel(embedding::update_kernel(formula))),
             embedding_marks: new("embedding_marks"),
-            embedding_others: ByFormula::new(|formula| kernel(embedding::others_kernel(formula))),
+            embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
-            optimizer: ByFormula::new(|formula| kernel(optimizer::kernel(formula))),
+            optimizer: ByFormula::new(&Formula::DENSE, |formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
         }
@@ -213,7 +213,11 @@ impl Buffers {
                 let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
                 vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
             }
-            Block::Table(_) => self.tables.parts(p.offset..p.offset + p.len(), array).collect(),
+            Block::Table(_) => {
+                let is_by_row = tensor.array.is_some_and(|array| array.is_by_row);
+                let unit = if is_by_row { p.stride } else { 1 };
+                self.tables.parts(p.offset..p.offset + p.len(), array, unit).collect()
+            }
         }
     }
 
@@ -221,7 +225,7 @@ impl Buffers {
     pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
         let dense = rule.optimizer;
         self.dense_state = state(context, "the dense parameters", dense.formula(), plan.dense.len, dense.initial())?;
-        self.tables.make_state(context, rule)
+        self.tables.make_state(context, plan, rule)
     }
 }
 
@@ -250,9 +254,9 @@ impl Stages {
             };
             ShardStages {
                 rows: bind(&p.embedding_rows),
-                update: ByFormula::new(|formula| bind(p.embedding_update.get(formula))),
+                update: ByFormula::new(&Formula::ALL, |formula| bind(p.embedding_update.get(formula))),
                 marks: bind(&p.embedding_marks),
-                others: ByFormula::new(|formula| bind(p.embedding_others.get(formula))),
+                others: ByFormula::new(&Formula::DENSE, |formula| bind(p.embedding_others.get(formula))),
             }
         };
         Self {
@@ -264,7 +268,7 @@ impl Stages {
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
-            optimizer: ByFormula::new(|formula| bind(p.optimizer.get(formula), &[&step, &dense])),
+            optimizer: ByFormula::new(&Formula::DENSE, |formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }
     }
 }

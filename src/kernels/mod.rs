@@ -16,7 +16,7 @@ pub mod variant;
 pub mod weight_grad;
 
 pub use ops::{Cost, StepOp, forward_ops, train_ops};
-pub use shards::Shards;
+pub use shards::{Shards, first_table};
 pub use step::{BatchWords, Constants, Step};
 
 /// A shader file with the library files it needs behind it, which keeps its line numbers.
@@ -122,7 +122,7 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 19] = [
+pub const PLAIN_KERNELS: [Kernel; 20] = [
     Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
@@ -130,6 +130,7 @@ pub const PLAIN_KERNELS: [Kernel; 19] = [
     Kernel { source: EMBEDDING, entry: "embedding_adagrad" },
     Kernel { source: EMBEDDING, entry: "embedding_momentum" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
+    Kernel { source: EMBEDDING, entry: "embedding_rowwise_adagrad" },
     Kernel { source: EMBEDDING, entry: "embedding_marks" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
     Kernel { source: EMBEDDING, entry: "embedding_adagrad_others" },

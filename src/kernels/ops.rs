@@ -39,7 +39,7 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
 
 /// What a step of training takes; `is_held` where the device holds the batch's data set.
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
-    let moves_others = rule.tables.moves_others();
+    let moves_others = rule.moves_others(plan.embedding.parameters.len());
     let others = if moves_others { &[StepOp::EmbeddingMarks, StepOp::EmbeddingOthers][..] } else { &[] };
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
@@ -83,15 +83,17 @@ pub struct Cost {
 }
 
 /// Floating-point operations of an update of one parameter, roots and divisions counted as one each, and the floats that
-/// it reads and writes: the parameter and its state, each twice.
+/// it reads and writes: the parameter and its state, each twice, without what a row has once.
 fn update_cost(formula: Formula) -> (f64, f64) {
     let flops = match formula {
         Formula::Adam => 12.0,
         Formula::Adagrad => 7.0,
         Formula::Momentum => 4.0,
         Formula::Sgd => 2.0,
+        Formula::RowwiseAdagrad => 5.0,
     };
-    (flops, 2.0 * (1 + formula.state().len()) as f64)
+    let arrays = if formula.is_by_row() { 0 } else { formula.state().len() };
+    (flops, 2.0 * (1 + arrays) as f64)
 }
 
 impl StepOp {
@@ -106,7 +108,7 @@ impl StepOp {
             }
             Self::EmbeddingRows => {
                 let segments = batch.segments.rows.len() as f64;
-                Cost { flops: 0.0, bytes: 8.0 * (touched_floats(plan, batch) + segments) }
+                Cost { flops: 0.0, bytes: 8.0 * (all_touched_floats(plan, batch) + segments) }
             }
             Self::EmbeddingForward => {
                 let width = plan.input.width() as f64;
@@ -132,15 +134,18 @@ impl StepOp {
                 Cost { flops: n * (flops + slots), bytes: 4.0 * n * (floats + slots) }
             }
             Self::EmbeddingUpdate => {
-                let (gathered, touched) = (gathered_floats(plan, batch), touched_floats(plan, batch));
-                let (flops, floats) = update_cost(rule.tables.formula());
-                Cost { flops: gathered + flops * touched, bytes: 4.0 * (gathered + floats * touched) }
+                let gathered = gathered_floats(plan, batch);
+                let moved = update_costs(plan, rule, |table| touched_floats(plan, batch, table));
+                Cost { flops: gathered + moved.flops, bytes: 4.0 * gathered + moved.bytes }
             }
-            Self::EmbeddingMarks => Cost { flops: 0.0, bytes: touched_floats(plan, batch) },
+            Self::EmbeddingMarks => {
+                let tables = (0..plan.embedding.parameters.len()).filter(|&t| rule.table(t).moves_others());
+                Cost { flops: 0.0, bytes: tables.map(|table| touched_floats(plan, batch, table)).sum() }
+            }
             Self::EmbeddingOthers => {
-                let n = plan.embedding.len as f64 - touched_floats(plan, batch);
-                let (flops, floats) = update_cost(rule.tables.formula());
-                Cost { flops: flops * n, bytes: 4.0 * floats * n }
+                let others = |t: usize| plan.embedding.parameters[t].len() as f64 - touched_floats(plan, batch, t);
+                let moves = |t: usize| rule.table(t).moves_others();
+                update_costs(plan, rule, |table| if moves(table) { others(table) } else { 0.0 })
             }
         }
     }
@@ -153,9 +158,26 @@ fn gathered_floats(plan: &Plan, batch: &Batch) -> f64 {
     fields.iter().enumerate().map(|(f, &(_, table, _))| bags(f) * plan.input.tables[table].dim).sum::<usize>() as f64
 }
 
-fn touched_floats(plan: &Plan, batch: &Batch) -> f64 {
-    let dims = batch.segments.tables.iter().map(|&t| plan.input.tables[t as usize].dim);
-    dims.sum::<usize>() as f64
+/// Floats of the rows of a table that a batch holds.
+fn touched_floats(plan: &Plan, batch: &Batch, table: usize) -> f64 {
+    let segments = batch.segments.tables.iter().filter(|&&t| t as usize == table).count();
+    (segments * plan.input.tables[table].dim) as f64
+}
+
+fn all_touched_floats(plan: &Plan, batch: &Batch) -> f64 {
+    (0..plan.input.tables.len()).map(|table| touched_floats(plan, batch, table)).sum()
+}
+
+/// What it costs to move so many floats of each table by its rule.
+fn update_costs(plan: &Plan, rule: &Rule, floats: impl Fn(usize) -> f64) -> Cost {
+    let mut cost = Cost::default();
+    for table in 0..plan.embedding.parameters.len() {
+        let Some(formula) = rule.table(table).formula() else { continue };
+        let (flops, moved) = update_cost(formula);
+        cost.flops += flops * floats(table);
+        cost.bytes += 4.0 * moved * floats(table);
+    }
+    cost
 }
 
 /// Products, mixes, and the tensors and weights that they go over.

@@ -225,9 +225,11 @@ impl<T: Real> Reference<T> {
     fn update_embedding(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         let Some(mut state) = self.state.take() else { return };
         let mut parameters = std::mem::take(&mut self.parameters.embedding);
-        let (update, moves_others) =
-            (Update::new(rule.tables.formula(), &rule.tables_at(step)), rule.tables.moves_others());
-        let updates = |_| TableUpdate { update, moves_others };
+        let updates = |table: usize| {
+            let own = rule.table(table);
+            let update = own.formula().map(|formula| Update::new(formula, &rule.table_at(table, step)))?;
+            Some(TableUpdate { update, moves_others: own.moves_others() })
+        };
         self.touched(batch).update(&updates, &mut parameters, &mut state.tables);
         self.parameters.embedding = parameters;
         self.state = Some(state);
@@ -257,7 +259,7 @@ impl<T: Real> Reference<T> {
     }
 
     fn formulas(&self) -> Option<Formulas> {
-        self.state.as_ref().map(OptimizerState::formulas)
+        self.state.as_ref().and_then(OptimizerState::formulas)
     }
 
     /// The floats of a tensor of the state, padding included.
@@ -378,7 +380,7 @@ impl Executor for Reference<f32> {
     }
 
     fn state(&self) -> Vec<(String, Vec<usize>)> {
-        self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
+        self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
     fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {

@@ -14,13 +14,13 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError};
-use crate::config::Config;
+use crate::config::{Config, TableError, table_rules};
 use crate::data::{self, Contents, DataError, Dataset, Loading, Schema};
 use crate::evaluate::{BestBy, BestByError};
 use crate::executor::{Executor, ExecutorError};
 use crate::initial::{self, InitialError};
 use crate::model::{self, ModelError};
-use crate::optim::Rule;
+use crate::optim::{Rule, TableRule};
 use crate::plan::{Parameters, Plan, Task};
 use crate::seed;
 
@@ -31,6 +31,8 @@ pub enum TrainError {
     Data(#[from] DataError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error(transparent)]
     Best(#[from] BestByError),
     #[error(transparent)]
@@ -68,16 +70,19 @@ pub struct Prepared {
     pub loading: Loading,
     data_dir: PathBuf,
     best_by: BestBy,
+    /// Of tables that have their own, by number.
+    table_rules: Vec<Option<TableRule>>,
 }
 
 /// Reads the data and builds the plan.
 ///
 /// # Errors
-/// Whatever is wrong with the data, the model, or `train.best`.
+/// Whatever is wrong with the data, the model, `[[table]]` or `train.best`.
 pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> {
     let data_seed = seed::derive(config.seed, "data");
     let splits = data::load(&config.data, &config.feature, &config.task, data_dir, data_seed)?;
     let plan = Arc::new(plan(&config, &splits.schema)?);
+    let table_rules = table_rules(&config.table, &plan.input)?;
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
     initial::check(&plan, &config.table)?;
     if let (Some(patience), None) = (config.train.patience, &splits.valid) {
@@ -93,6 +98,7 @@ pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> 
         loading: splits.loading,
         data_dir: data_dir.to_owned(),
         best_by,
+        table_rules,
     })
 }
 
@@ -145,7 +151,8 @@ impl Prepared {
 
     /// How a step of this run changes the parameters.
     pub fn rule(&self) -> Rule {
-        self.config.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
+        let steps = (self.config.train.epochs * self.steps_per_epoch()) as u64;
+        Rule { own: self.table_rules.clone(), ..self.config.rule(steps) }
     }
 
     pub fn steps_per_epoch(&self) -> usize {
