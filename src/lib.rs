@@ -14,6 +14,7 @@ pub mod executor;
 mod format;
 pub mod gpu;
 pub mod kernels;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod optim;
