@@ -4,6 +4,7 @@
 //! [`kernels`] are WGSL, or by [`mod@reference`], plain Rust that says what the right answer is.
 
 pub mod alarms;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod evaluate;
 pub mod executor;
 mod format;
 pub mod gpu;
+pub mod initial;
 pub mod kernels;
 pub mod memory;
 pub mod metrics;

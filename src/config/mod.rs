@@ -3,11 +3,15 @@
 mod data;
 mod load;
 mod model;
+mod page;
+mod table;
 mod task;
 mod train;
 
 pub use data::*;
 pub use load::{Config, ConfigError, Override};
 pub use model::*;
+pub use page::{annotated, schema};
+pub use table::*;
 pub use task::*;
 pub use train::*;

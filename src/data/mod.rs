@@ -1,15 +1,23 @@
 //! From files to batches: read, join, filter, split, fit on the training rows, encode once, batch.
 
+mod arrays;
 mod batch;
+mod bind;
+mod cells;
 mod columns;
 mod dataset;
 mod encode;
 mod error;
+mod file;
 mod fit;
+mod groups;
 mod join;
 mod labels;
 mod numbers;
+mod parquet;
+mod paths;
 mod reader;
+mod records;
 mod resolve;
 mod schema;
 mod segments;
@@ -23,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub use batch::{BATCHES_AT_ONCE, Batch, Batches, Contents, Forming, Held, Order};
+pub use cells::{Cells, GroupCells, Part, TextCells};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;
@@ -75,6 +84,17 @@ pub fn load(
     data_dir: &Path,
     seed: u64,
 ) -> Result<Splits, DataError> {
+    load_with_cells(data, features, tasks, data_dir, seed).map(|(splits, _)| splits)
+}
+
+/// [`load`], with the rows as they were read.
+pub fn load_with_cells(
+    data: &DataConfig,
+    features: &[FeatureConfig],
+    tasks: &[TaskConfig],
+    data_dir: &Path,
+    seed: u64,
+) -> Result<(Splits, Cells), DataError> {
     let start = Instant::now();
     split::check(data)?;
     let sources = sources(data, data_dir)?;
@@ -127,24 +147,24 @@ pub fn load(
     let test = optional("test", &parts.test, wants_test || !data.test.is_empty())?;
     notes.iter().for_each(|note| log::warn!("{note}"));
     let loading = Loading { rows: columns.rows(), read, encode: start.elapsed().as_secs_f64() - read };
-    Ok(Splits { schema, train, valid, test, notes, loading })
+    Ok((Splits { schema, train, valid, test, notes, loading }, Cells { columns, parts }))
 }
 
 /// Encodes files with a stored schema.
 ///
-/// `files` are used as they are; the schema's joined files are found in `data_dir`. With `labels`, labels, masks and
+/// `paths` are files, folders or glob patterns; the schema's joined files are found in `data_dir`. With `labels`, labels, masks and
 /// groups are read, else they are 0 and absent, and the files need no such columns. `keep` names columns to keep as text.
 pub fn encode_files(
     schema: &Schema,
-    files: &[PathBuf],
+    paths: &[PathBuf],
     data_dir: &Path,
     labels: bool,
     keep: &[String],
 ) -> Result<Dataset, DataError> {
     let mut columns = Columns::new(schema.needs(labels, keep));
     let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
-    for file in files {
-        selection.read(&Source::File(file.clone()), &mut columns)?;
+    for source in files(paths, Path::new(""), "--data")? {
+        selection.read(&source, &mut columns)?;
     }
     selection.notes().iter().for_each(|note| log::warn!("{note}"));
     let rows: Vec<u32> = (0..columns.rows() as u32).collect();
@@ -157,18 +177,26 @@ pub fn encode_files(
 
 /// The sources of training, validation and test rows.
 fn sources(data: &DataConfig, data_dir: &Path) -> Result<[Vec<Source>; 3], DataError> {
-    let files = |paths: &[PathBuf]| paths.iter().map(|path| Source::File(data_dir.join(path))).collect();
     let train = match &data.synthetic {
         None if data.train.is_empty() => {
             return Err(DataError::config("data.train", "names no file; name one, or set data.synthetic"));
         }
-        None => files(&data.train),
+        None => files(&data.train, data_dir, "data.train")?,
         Some(_) if !data.train.is_empty() => {
             return Err(DataError::config("data.synthetic", "stands beside data.train; leave one out"));
         }
         Some(config) => vec![Source::Synthetic(config.clone())],
     };
-    Ok([train, files(&data.valid), files(&data.test)])
+    Ok([train, files(&data.valid, data_dir, "data.valid")?, files(&data.test, data_dir, "data.test")?])
+}
+
+/// The files that paths name, in their order.
+fn files(paths: &[PathBuf], folder: &Path, key: &str) -> Result<Vec<Source>, DataError> {
+    let mut sources = Vec::new();
+    for path in paths {
+        sources.extend(paths::data_files(path, folder, key)?.into_iter().map(Source::File));
+    }
+    Ok(sources)
 }
 
 /// The columns that splitting and encoding take; `labels` adds those of labels, masks and groups.
