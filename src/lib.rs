@@ -17,6 +17,7 @@ mod format;
 pub mod gpu;
 pub mod initial;
 pub mod kernels;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod optim;

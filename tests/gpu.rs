@@ -7,10 +7,11 @@ mod support;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use polygate::data::{Batch, Contents, Order};
+use polygate::data::{Batch, BatchSize, Contents, Order};
 use polygate::executor::Executor;
 use polygate::gpu::{Checks, Gpu, GpuExecutor, STEPS_PER_SUBMISSION};
 use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
+use polygate::memory::What;
 use polygate::optim::{
     Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, RowwiseAdagrad, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd,
     TableOptimizer, TableRule,
@@ -401,6 +402,40 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
             }
         }
     });
+}
+
+/// With tables, state and activations so large that what drivers round up to is little beside them.
+#[test]
+fn the_memory_of_a_training_is_within_a_tenth_of_what_is_said_before() {
+    const ROWS: usize = 600;
+    let mut input = random::mixed_input();
+    (input.tables[0].rows, input.tables[1].rows) = (400_000, 150_000);
+    let plan = random::plan_over(random::FAMILIES[3].1, input);
+    let parameters = random::parameters(&plan, 6);
+    let dataset = random::dataset(&plan.input, plan.tasks.len(), 2 * ROWS, 4);
+    let batch = |step: u64| {
+        let order: Vec<u32> = (0..ROWS as u32).map(|i| i + step as u32).collect();
+        Batch::gather(&dataset, &plan.input, &order, Contents::NumbersAndSegments)
+    };
+    for adapter in test_adapters() {
+        let gpu = &Gpu::open(&adapter, Checks::Off).unwrap().with_shards_of(3 << 20);
+        for rule in rules() {
+            let size = BatchSize::expected(&plan.input, &dataset, ROWS);
+            let held = Some(dataset.dense.len() + dataset.labels.len() + dataset.masks.len());
+            let said = gpu.memory(&plan, &rule, ROWS, size, held);
+            // No predictions are made here.
+            let said: u64 = said.iter().filter(|part| part.what != What::ReadBack).map(|part| part.bytes).sum();
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, ROWS, gpu.default_variants()).unwrap();
+            assert!(executor.hold(&dataset, u64::MAX).unwrap());
+            for step in 1..=16 {
+                executor.train_step(&batch(step), &rule, step).unwrap();
+            }
+            executor.progress().unwrap();
+            let found = executor.allocated_bytes().unwrap();
+            let share = found as f64 / said as f64;
+            assert!((share - 1.0).abs() < 0.1, "{} {rule:?}: {said} said, {found} found", adapter.summary);
+        }
+    }
 }
 
 #[test]

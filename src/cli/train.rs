@@ -48,6 +48,9 @@ impl TrainArgs {
         config.seed = self.seed.unwrap_or(config.seed);
         let device = self.device.select()?;
         let prepared = prepare(config, &self.data_dir.folder(&self.config))?;
+        let memory = prepared.memory(&device);
+        eprintln!("{memory}");
+        memory.check()?;
         let (mut folder, start) = match &self.resume {
             Some(run) => RunFolder::resume(run, &prepared, &device)?,
             None => self.begin(&prepared)?,

@@ -144,6 +144,9 @@ pub struct Batches {
     left: usize,
 }
 
+/// Batches of an epoch that are there at once: those that wait, one being formed, and one in use.
+pub const BATCHES_AT_ONCE: usize = AHEAD + 2;
+
 /// How many formed batches wait at most.
 const AHEAD: usize = 3;
 

@@ -21,6 +21,7 @@ mod records;
 mod resolve;
 mod schema;
 mod segments;
+mod size;
 mod source;
 mod split;
 mod synthetic;
@@ -29,13 +30,14 @@ mod vocab;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub use batch::{Batch, Batches, Contents, Forming, Held, Order};
+pub use batch::{BATCHES_AT_ONCE, Batch, Batches, Contents, Forming, Held, Order};
 pub use cells::{Cells, GroupCells, Part, TextCells};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;
 pub use schema::{Feature, FeatureKind, Schema, TableEncoder};
 pub use segments::Segments;
+pub use size::BatchSize;
 pub use synthetic::write_csv;
 pub use vocab::{Encoder, fnv1a};
 

@@ -15,7 +15,7 @@ use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, TensorId};
 
 /// Bytes of predictions that gather on the device before they are read.
-const PREDICTION_BYTES: usize = 64 << 20;
+pub(super) const PREDICTION_BYTES: usize = 64 << 20;
 
 /// Bytes of weight gradients that are read back for their norm at most.
 const GRADIENT_BYTES: u64 = 8 << 20;
@@ -50,6 +50,11 @@ impl Gpu {
     /// What decides which variants of kernels this device can run.
     pub fn abilities(&self) -> Abilities {
         self.context.abilities
+    }
+
+    /// Bytes of the largest data set that fits a buffer.
+    pub fn most_held_bytes(&self) -> u64 {
+        self.context.max_binding
     }
 
     /// Whether shaders check every index and loop.
@@ -175,6 +180,11 @@ impl GpuExecutor {
     pub fn footprint(&self) -> (usize, Option<usize>) {
         let report = self.context.device.generate_allocator_report();
         (self.recorder.submissions, report.map(|r| r.allocations.len()))
+    }
+
+    /// Bytes of device memory in use, where the driver's allocator tells.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.context.device.generate_allocator_report().map(|r| r.total_allocated_bytes)
     }
 
     /// Reads back `rows` logits of each task, `[rows, tasks]`.

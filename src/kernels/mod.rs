@@ -17,7 +17,7 @@ pub mod weight_grad;
 
 pub use ops::{Cost, StepOp, forward_ops, train_ops};
 pub use shards::{Shards, first_table};
-pub use step::{BatchWords, Constants, Step};
+pub use step::{BatchWords, Constants, Step, batch_words};
 
 /// A shader file with the library files it needs behind it, which keeps its line numbers.
 #[derive(Clone, Copy, Debug)]

@@ -14,6 +14,7 @@ mod embedding;
 mod level;
 mod loss;
 mod matmul;
+mod memory;
 mod optimizer;
 mod parts;
 mod real;
@@ -40,6 +41,7 @@ use table_update::{TableUpdate, Touched};
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use loss::loss_terms;
+pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
 pub use state::{Arrays, OptimizerState};

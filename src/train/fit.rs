@@ -86,7 +86,7 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
     match start {
         Start::Parameters(parameters) => {
             let variants = device.variants(&p.plan, batch_size)?;
-            let mut executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
+            let mut executor = device.open_with(p.plan.clone(), parameters, batch_size, variants)?;
             executor.prepare(&p.rule())?;
             Ok((TrainState::new(device.kind(), variants), executor))
         }
@@ -97,8 +97,8 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
             }
             state.device = device.kind();
             // The parameters come with the checkpoint's tensors.
-            let mut executor =
-                device.open_with(p.plan.clone(), &Parameters::zeros(&p.plan), batch_size, state.variants)?;
+            let none = Parameters::zeros(&p.plan);
+            let mut executor = device.open_with(p.plan.clone(), none, batch_size, state.variants)?;
             executor.prepare(&p.rule())?;
             checkpoint::check(&executor.state(), &tensors.tensors())?;
             for (name, _) in executor.state() {

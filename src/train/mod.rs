@@ -2,6 +2,7 @@
 
 mod fit;
 mod keeper;
+mod memory;
 mod state;
 
 pub use fit::{Fitted, Start, fit};
@@ -145,8 +146,16 @@ impl Prepared {
     /// # Errors
     /// The device's.
     pub fn offer(&self, executor: &mut dyn Executor) -> Result<Contents, ExecutorError> {
-        let most = self.config.train.data_on_device_mb.saturating_mul(1 << 20);
-        Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
+        Ok(if executor.hold(&self.train, self.most_held_bytes())? {
+            Contents::NumbersAndSegments
+        } else {
+            Contents::ValuesAndSegments
+        })
+    }
+
+    /// Bytes of encoded rows that a device is to hold at the most.
+    fn most_held_bytes(&self) -> u64 {
+        self.config.train.data_on_device_mb.saturating_mul(1 << 20)
     }
 
     /// How a step of this run changes the parameters.
