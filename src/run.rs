@@ -131,7 +131,7 @@ impl RunFolder {
     pub fn finish(&mut self, fitted: &Fitted) -> std::io::Result<()> {
         self.line(&json!({
             "event": "end", "epoch": fitted.epoch, "split": fitted.split, "evaluation": fitted.evaluation,
-            "samples_per_second": fitted.samples_per_second,
+            "samples_per_second": fitted.samples_per_second, "waited_for_batches": fitted.waited,
         }))
     }
 

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError};
 use crate::config::Config;
-use crate::data::{self, Batches, Contents, DataError, Dataset, Loading, Order, Schema};
+use crate::data::{self, Batches, Contents, DataError, Dataset, Loading, Order, Schema, TrainRows};
 use crate::device::Device;
 use crate::evaluate::{BestBy, BestByError, Evaluation, evaluate};
 use crate::executor::{Executor, ExecutorError, Progress};
@@ -49,11 +49,39 @@ pub struct Prepared {
     pub config: Config,
     pub schema: Schema,
     pub plan: Arc<Plan>,
-    pub train: Arc<Dataset>,
+    pub train: TrainRows,
     pub valid: Option<Arc<Dataset>>,
     pub test: Option<Arc<Dataset>>,
     pub loading: Loading,
     best_by: BestBy,
+}
+
+/// A config's rows, wherever they lie.
+struct Rows {
+    schema: Schema,
+    train: TrainRows,
+    valid: Option<Dataset>,
+    test: Option<Dataset>,
+    loading: Loading,
+}
+
+impl Rows {
+    fn load(config: &Config, data_dir: &Path) -> Result<Self, DataError> {
+        let (data, features, tasks) = (&config.data, &config.feature, &config.task);
+        let seed = seed::derive(config.seed, "data");
+        Ok(match &data.stream {
+            None => {
+                let data::Splits { schema, train, valid, test, loading, .. } =
+                    data::load(data, features, tasks, data_dir, seed)?;
+                Self { schema, train: Arc::new(train).into(), valid, test, loading }
+            }
+            Some(stream) => {
+                let data::Streamed { schema, train, valid, test, loading } =
+                    data::stream(data, stream, features, tasks, data_dir, seed)?;
+                Self { schema, train: Arc::new(train).into(), valid, test, loading }
+            }
+        })
+    }
 }
 
 /// Reads the data and builds the plan.
@@ -61,18 +89,17 @@ pub struct Prepared {
 /// # Errors
 /// Whatever is wrong with the data, the model, or `train.best`.
 pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> {
-    let data_seed = seed::derive(config.seed, "data");
-    let splits = data::load(&config.data, &config.feature, &config.task, data_dir, data_seed)?;
-    let plan = Arc::new(plan(&config, &splits.schema)?);
+    let rows = Rows::load(&config, data_dir)?;
+    let plan = Arc::new(plan(&config, &rows.schema)?);
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
     Ok(Prepared {
         config,
-        schema: splits.schema,
+        schema: rows.schema,
         plan,
-        train: Arc::new(splits.train),
-        valid: splits.valid.map(Arc::new),
-        test: splits.test.map(Arc::new),
-        loading: splits.loading,
+        train: rows.train,
+        valid: rows.valid.map(Arc::new),
+        test: rows.test.map(Arc::new),
+        loading: rows.loading,
         best_by,
     })
 }
@@ -104,13 +131,26 @@ impl Prepared {
         self.valid.as_ref().map(|d| ("valid", d)).or(self.test.as_ref().map(|d| ("test", d)))
     }
 
-    /// The data of the final figures: test rows, else validation rows, else the training rows themselves.
-    pub fn reported_on(&self) -> (&'static str, &Arc<Dataset>) {
-        match (&self.test, &self.valid) {
-            (Some(test), _) => ("test", test),
-            (None, Some(valid)) => ("valid", valid),
-            (None, None) => ("train", &self.train),
+    /// The data of the final figures: test rows, else validation rows, else the training rows themselves, of which streamed
+    /// ones have the others beside them.
+    pub fn reported_on(&self) -> (&'static str, Arc<Dataset>) {
+        match (&self.test, &self.valid, &self.train) {
+            (Some(test), ..) => ("test", test.clone()),
+            (None, Some(valid), _) => ("valid", valid.clone()),
+            (None, None, TrainRows::Memory(train)) => ("train", train.clone()),
+            (None, None, TrainRows::Shards(_)) => ("none", Arc::default()),
         }
+    }
+
+    /// This, with the training rows in memory: of streamed ones those that are shuffled together first.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn in_memory(self) -> Result<Self, DataError> {
+        Ok(match &self.train {
+            TrainRows::Memory(_) => self,
+            TrainRows::Shards(shards) => Self { train: Arc::new(shards.first()?).into(), ..self },
+        })
     }
 
     /// Offers the training rows to a device that can hold them; what batches of them are to carry then.
@@ -119,11 +159,14 @@ impl Prepared {
     /// The device's.
     pub fn offer(&self, executor: &mut dyn Executor) -> Result<Contents, ExecutorError> {
         let most = self.config.train.data_on_device_mb.saturating_mul(1 << 20);
-        Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
+        Ok(match &self.train {
+            TrainRows::Memory(train) if executor.hold(train, most)? => Contents::NumbersAndSegments,
+            TrainRows::Memory(_) | TrainRows::Shards(_) => Contents::ValuesAndSegments,
+        })
     }
 
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.rows.div_ceil(self.config.train.batch_size)
+        self.train.rows().div_ceil(self.config.train.batch_size)
     }
 }
 
@@ -151,6 +194,8 @@ pub struct Fitted {
     pub split: &'static str,
     pub evaluation: Evaluation,
     pub samples_per_second: f64,
+    /// The share of the time in steps that training waited for batches: what the loader held the device up at most.
+    pub waited: f64,
 }
 
 /// Trains, from `parameters` on; `None` if `stop` was set before the end.
@@ -166,7 +211,8 @@ pub fn fit(
 ) -> Result<Option<Fitted>, TrainError> {
     let mut executor = device.open(p.plan.clone(), parameters, p.config.train.batch_size)?;
     let contents = p.offer(executor.as_mut())?;
-    let mut run = Run { p, executor, contents, step: 0, best: None, seconds: 0.0, unreported: 0 };
+    let mut run =
+        Run { p, executor, contents, step: 0, best: None, seconds: 0.0, waited: Duration::ZERO, unreported: 0 };
     for epoch in 1..=p.config.train.epochs {
         if run.epoch(epoch, stop, observe)? == Ended::Early {
             let parameters = run.executor.parameters()?;
@@ -187,6 +233,8 @@ struct Run<'a> {
     best: Option<Best>,
     /// Spent in steps.
     seconds: f64,
+    /// Of those, for batches.
+    waited: Duration,
     /// Rows of the steps since the last [`Event::Steps`].
     unreported: usize,
 }
@@ -215,7 +263,8 @@ impl Run<'_> {
         let input = Arc::new(self.p.plan.input.clone());
         let rule = train.rule();
         let mut since = Instant::now();
-        for batch in Batches::new(self.p.train.clone(), input, train.batch_size, order, self.contents) {
+        let mut batches = Batches::new(self.p.train.clone(), input, train.batch_size, order, self.contents);
+        for batch in batches.by_ref() {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Ended::Early);
             }
@@ -226,6 +275,8 @@ impl Run<'_> {
                 self.report(epoch, &mut since, observe)?;
             }
         }
+        batches.check()?;
+        self.waited += batches.waited();
         self.report(epoch, &mut since, observe)?;
         Ok(Ended::Whole)
     }
@@ -294,9 +345,11 @@ impl Run<'_> {
             self.executor.set_parameters(&best.parameters)?;
         }
         let (split, dataset) = self.p.reported_on();
-        let evaluation = self.evaluate(dataset)?;
-        let rows = (self.p.train.rows * self.p.config.train.epochs) as f64;
-        Ok(Fitted { epoch, split, evaluation, samples_per_second: rows / self.seconds.max(1e-9) })
+        let evaluation = self.evaluate(&dataset)?;
+        let rows = (self.p.train.rows() * self.p.config.train.epochs) as f64;
+        let seconds = self.seconds.max(1e-9);
+        let waited = (self.waited.as_secs_f64() / seconds).min(1.0);
+        Ok(Fitted { epoch, split, evaluation, samples_per_second: rows / seconds, waited })
     }
 
     fn evaluate(&mut self, dataset: &Arc<Dataset>) -> Result<Evaluation, ExecutorError> {

@@ -6,7 +6,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{DataDirArg, DeviceArg, INTERRUPTED, stop_on_interrupt, table};
 use crate::config::{Config, Override};
+use crate::data::TrainRows;
 use crate::executor::Progress;
+use crate::format::percent;
 use crate::plan::Task;
 use crate::run::RunFolder;
 use crate::train::{Event, Prepared, fit, prepare};
@@ -69,6 +71,7 @@ impl TrainArgs {
             fitted.split,
             fitted.samples_per_second
         );
+        println!("loader: the device waited for batches in {} of the time", percent(fitted.waited));
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -84,14 +87,19 @@ impl Bar {
         let c = &p.config.train;
         eprintln!(
             "{} training rows, {} input columns, {} parameters; {} epochs of {} steps",
-            p.train.rows,
+            p.train.rows(),
             p.plan.input.width(),
             p.plan.parameter_count(),
             c.epochs,
             p.steps_per_epoch(),
         );
+        if let TrainRows::Shards(shards) = &p.train {
+            let judged: u64 = [&p.valid, &p.test].into_iter().flatten().map(|rows| rows.bytes()).sum();
+            let memory = shards.memory(c.batch_size);
+            eprintln!("loader: at most {memory}; rows to judge by: {:.1} MiB", judged as f64 / f64::from(1 << 20));
+        }
         // Hidden by indicatif where stderr is no terminal.
-        let bar = ProgressBar::new(c.epochs.saturating_mul(p.train.rows) as u64);
+        let bar = ProgressBar::new(c.epochs.saturating_mul(p.train.rows()) as u64);
         let style = ProgressStyle::with_template("{bar:24} {percent}% {msg} {per_sec} ETA {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
             "per_sec",

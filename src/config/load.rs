@@ -103,6 +103,13 @@ impl Config {
         positive("train.epochs", self.train.epochs)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
+        if let Some(stream) = &self.data.stream {
+            positive("data.stream.shard_rows", stream.shard_rows)?;
+            if stream.buffer_rows < stream.shard_rows {
+                let value = stream.buffer_rows.to_string();
+                return Err(("data.stream.buffer_rows", value, "must be at least data.stream.shard_rows"));
+            }
+        }
         self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {

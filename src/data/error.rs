@@ -53,6 +53,10 @@ pub enum DataError {
     TableClash { table: String, first: String, second: String, what: String },
     #[error("{key}: {problem}")]
     Config { key: String, problem: String },
+    #[error("{}: this file of the cache is damaged: {problem}; remove the cache's folder, and it is made anew", file.display())]
+    Shard { file: PathBuf, problem: String },
+    #[error("{} changed while the cache was made of it; start again when it is complete", file.display())]
+    SourceChanged { file: PathBuf },
     #[error("no training rows are left after {after}; loosen it")]
     NoTrainingRows { after: &'static str },
     #[error("writing synthetic rows: {0}")]

@@ -109,24 +109,58 @@ impl Selection {
 
     /// Appends a source's rows.
     pub fn read(&mut self, source: &Source, columns: &mut Columns) -> Result<(), DataError> {
+        self.read_rows(source, columns, usize::MAX, &mut |_| Ok(()))
+    }
+
+    /// Hands a source's rows to `each`, up to `most` of them at a time. `columns` is cleared before and behind each.
+    pub fn read_parts(
+        &mut self,
+        source: &Source,
+        columns: &mut Columns,
+        most: usize,
+        each: &mut dyn FnMut(&Columns) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        columns.clear();
+        let mut hand_over = |columns: &mut Columns| {
+            each(columns)?;
+            columns.clear();
+            Ok(())
+        };
+        self.read_rows(source, columns, most, &mut hand_over)?;
+        if columns.rows() == 0 { Ok(()) } else { hand_over(columns) }
+    }
+
+    /// Appends rows; `full` empties columns that have `most`.
+    fn read_rows(
+        &mut self,
+        source: &Source,
+        columns: &mut Columns,
+        most: usize,
+        full: &mut dyn FnMut(&mut Columns) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         let (mut rows, file) = (Rows::open(source, &self.dialect)?, source.file());
         let bound = Bound::new(&file, &rows.columns(), self, columns)?;
         columns.files.push((file.clone(), columns.rows()));
         let mut record = ByteRecord::new();
         let mut side_rows = vec![None; self.sides.len()];
-        let (mut any, before, mut missed) = (false, columns.rows(), vec![0; self.sides.len()]);
+        let (mut any, mut kept, mut missed) = (false, 0, vec![0; self.sides.len()]);
         while let Some(line) = rows.read(&mut record)? {
             any = true;
             let row = Row { record: &record, line, file: &file, selection: self };
             if row.join_and_filter(&bound, &mut side_rows)? {
                 row.append(&bound, &side_rows, columns)?;
+                kept += 1;
                 missed.iter_mut().zip(&side_rows).for_each(|(missed, row)| *missed += usize::from(row.is_none()));
+                if columns.rows() == most {
+                    full(columns)?;
+                    columns.files.push((file.clone(), 0));
+                }
             }
         }
         if !any {
             return Err(DataError::HeaderOnly { file });
         }
-        self.kept += columns.rows() - before;
+        self.kept += kept;
         self.misses.iter_mut().zip(missed).for_each(|(misses, missed)| *misses += missed);
         if u32::try_from(columns.rows()).is_err() {
             return Err(DataError::config("data", format!("{} rows are more than 2^32", columns.rows())));
