@@ -78,7 +78,7 @@ impl Rows {
             Some(stream) => {
                 let data::Streamed { schema, train, valid, test, loading } =
                     data::stream(data, stream, features, tasks, data_dir, seed)?;
-                Self { schema, train: Arc::new(train).into(), valid, test, loading }
+                Self { schema, train: train.into(), valid, test, loading }
             }
         })
     }

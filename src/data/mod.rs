@@ -22,6 +22,7 @@ mod vocab;
 mod windows;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use batch::{Batch, Batches, Contents, Forming, Held, Order};
@@ -127,7 +128,7 @@ pub fn load(
 #[derive(Debug)]
 pub struct Streamed {
     pub schema: Schema,
-    pub train: Shards,
+    pub train: Arc<Shards>,
     pub valid: Option<Dataset>,
     pub test: Option<Dataset>,
     /// `read` has the making of the cache in it, where there was none; `encode` is the reading of rows to judge by.
@@ -162,7 +163,7 @@ pub fn stream(
         return Err(nothing_to_judge_by());
     }
     let judged = [&valid, &test].into_iter().flatten().map(|rows| rows.rows).sum::<usize>();
-    let train = Shards::new(folder, opened.train, stream, opened.lock);
+    let train = Arc::new(Shards::new(folder, opened.train, stream, opened.lock));
     let loading = Loading { rows: train.rows() + judged, read, encode: start.elapsed().as_secs_f64() - read };
     Ok(Streamed { schema: opened.schema, train, valid, test, loading })
 }
