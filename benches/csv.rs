@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
     let input = Arc::new(plan.input.clone());
     let mut batches =
         Batches::new(Arc::new(splits.train), input, config.train.batch_size, order, Contents::ValuesAndSegments);
-    executor.train_step(&batches.next().context("the data holds no row")?, &config.train.rule(), 1)?;
+    executor.train_step(&batches.next().context("the data holds no row")?, &config.rule(), 1)?;
     executor.progress()?;
     let stepped = start.elapsed();
 

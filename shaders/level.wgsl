@@ -14,6 +14,8 @@ override lanes: u32 = 64u;      // invocations of a workgroup
 // Whether there are ops of either direction. Some drivers run all branches with masks: what is not needed is left out.
 override has_forward: bool = true;
 override has_backward: bool = true;
+// Whether layers have dropout.
+override has_dropout: bool = true;
 
 const TILE_ROWS = 4u * ROW_BLOCKS;
 const NONE = 0xffffffffu;
@@ -34,11 +36,11 @@ struct Op {
     gate_stride: u32,
     list: u32,         // the first of `list_count` entries in `lists`
     list_count: u32,
-    padding: u32,
+    dropout: u32,      // the layer's number among those with dropout, or NONE
 }
 
 // Forward.
-const LINEAR = 0u;       // output = activation(input W^T + bias)
+const LINEAR = 0u;       // output = dropout(activation(input W^T + bias))
 const SOFTMAX = 1u;      // output = softmax(input)
 const MIX = 2u;          // output = sum over the list's experts e of gate_weights_e * expert_e
 const CONCAT = 3u;       // output = the list's experts one after another, each `input_stride` floats wide
@@ -46,8 +48,8 @@ const CONCAT = 3u;       // output = the list's experts one after another, each 
 const LOSS_GRAD = 4u;    // output = d loss / d input, input being a task's logit
 const SCORE_GRAD = 5u;   // output_e = <input, expert_e>, input being the gradient by the mix
 const SOFTMAX_GRAD = 6u; // output_e = w_e * (output_e - sum over f of w_f * output_f)
-const EXPERT_GRAD = 7u;  // output = activation' * sum over the list's slots of weight * gradient
-const LINEAR_GRAD = 8u;  // output = activation' * sum over the list's layers of their gradient W
+const EXPERT_GRAD = 7u;  // output = dropout' * activation' * sum over the list's slots of weight * gradient
+const LINEAR_GRAD = 8u;  // output = dropout' * activation' * sum over the list's layers of their gradient W
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
@@ -172,6 +174,9 @@ fn linear(op: Op, row: u32, column: u32) {
     if op.activation != IDENTITY && op.activation != RELU {
         activate_tile(op, row, column);
     }
+    if has_dropout && op.dropout != NONE {
+        drop_tile(op, row, column);
+    }
 }
 
 fn store_outputs(op: Op, row: u32, column: u32, blocks: Blocks) {
@@ -207,6 +212,23 @@ fn activate_tile(op: Op, row: u32, column: u32) {
     }
 }
 
+/// A loop of its own too, that predictions leave out.
+fn drop_tile(op: Op, row: u32, column: u32) {
+    let end = min(column + COLUMN_BLOCKS, op.output_stride);
+    for (var r = row; step.drop_below > 0u && r < row + TILE_ROWS; r++) {
+        for (var c = column; c < end; c++) {
+            let at = op.output + r * op.output_stride + c;
+            values[at] = dropped(op.dropout, r, c, values[at]);
+        }
+    }
+}
+
+/// v, with what the layer's mask drops set to zero, and the rest scaled up.
+fn dropped(layer: u32, row: u32, column: u32, v: vec4f) -> vec4f {
+    let numbers = philox(vec4u(step.step, layer, row, column), step.drop_key);
+    return select(v * step.drop_scale, vec4f(0.0), numbers < vec4u(step.drop_below));
+}
+
 /// A list entry is a layer that read the tensor: [its gradient, that tensor's row in vec4s, its weight, its width].
 fn linear_grad(op: Op, row: u32, column: u32) {
     var tile: Tile;
@@ -219,12 +241,12 @@ fn linear_grad(op: Op, row: u32, column: u32) {
         store_grads(op, row, column + 2u * p, tile[p].left);
         store_grads(op, row, column + 2u * p + 1u, tile[p].right);
     }
-    if op.activation != IDENTITY && op.activation != RELU {
+    if (op.activation != IDENTITY && op.activation != RELU) || (has_dropout && op.dropout != NONE) {
         let end = min(column + COLUMN_BLOCKS, op.output_stride);
         for (var r = row; r < row + TILE_ROWS; r++) {
             for (var c = column; c < end; c++) {
-                let at = r * op.output_stride + c;
-                grads[op.output + at] *= derivative_at(op, at);
+                let at = op.output + r * op.output_stride + c;
+                grads[at] = through_layer(op, r, c, grads[at]);
             }
         }
     }
@@ -247,12 +269,24 @@ fn store_grads(op: Op, row: u32, column: u32, blocks: Blocks) {
     }
 }
 
+/// From the gradient by what a layer makes, the tensor op.input, to that by its activation's argument, at one vec4.
+fn through_layer(op: Op, row: u32, column: u32, gradient: vec4f) -> vec4f {
+    let d = gradient * derivative_at(op, row * op.output_stride + column);
+    if has_dropout && op.dropout != NONE {
+        return dropped(op.dropout, row, column, d);
+    }
+    return d;
+}
+
 /// The derivative of the activation that made the tensor op.input, at one vec4 of it.
 fn derivative_at(op: Op, at: u32) -> vec4f {
     if op.activation == IDENTITY {
         return vec4f(1.0);
     }
-    let y = values[op.input + at];
+    var y = values[op.input + at];
+    if has_dropout && op.dropout != NONE {
+        y /= step.drop_scale; // Where it was not dropped, what the activation gave.
+    }
     var z = y;
     if op.argument != NONE {
         z = values[op.argument + at];
@@ -370,5 +404,5 @@ fn expert_grad(op: Op, row: u32, column: u32) {
             d += weight * grads[slot + column];
         }
     }
-    grads[op.output + at] = d * derivative_at(op, at);
+    grads[op.output + at] = through_layer(op, row, column, d);
 }

@@ -72,6 +72,11 @@ impl Device {
         Ok(Self { gpu: Some(gpu), adapter, tune: options.tune, name, reason: reason.into() })
     }
 
+    /// What its results depend on: the adapter with its driver, or `cpu`.
+    pub fn kind(&self) -> String {
+        self.adapter.as_ref().map_or_else(|| "cpu".into(), ToString::to_string)
+    }
+
     /// The adapter's device; `None` for `cpu`.
     pub fn gpu(&self) -> Option<&Gpu> {
         self.gpu.as_ref()
@@ -105,7 +110,11 @@ impl Device {
         self.open_with(plan, parameters, batch_size, None)
     }
 
-    fn open_with(
+    /// As [`Device::open`], with these variants of kernels; the defaults where there are none.
+    ///
+    /// # Errors
+    /// Where the device cannot hold it.
+    pub fn open_with(
         &self,
         plan: Arc<Plan>,
         parameters: &Parameters<f32>,

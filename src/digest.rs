@@ -1,11 +1,11 @@
-//! Checksums of files: CRC-64 as xz has it. It finds damage and change, not forgery.
+//! Checksums of files and rows: CRC-64 as xz has it. It finds damage and change, not forgery.
 
 use std::io::{self, Read};
 
 use crc::{CRC_64_XZ, Crc, Table};
 
 /// With tables for 16 bytes at a time.
-const CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
+pub const CRC: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_XZ);
 
 /// The checksum of bytes, as 16 hexadecimal digits.
 pub fn of(bytes: &[u8]) -> String {

@@ -33,8 +33,31 @@ pub trait Executor {
     /// A copy of the parameters; waits for the steps before.
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError>;
 
-    /// Replaces the parameters; the optimizer's state stays.
-    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError>;
+    /// Names and shapes of all that training goes on from, tensor by tensor, the parameters first.
+    fn state(&self) -> Vec<(String, Vec<usize>)>;
+
+    /// The values of a tensor of the state, row by row without padding; waits for the steps before.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Panics
+    /// Where [`Executor::state`] does not name it.
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError>;
+
+    /// Replaces a tensor of the state.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Panics
+    /// As [`Executor::read_state`].
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError>;
+}
+
+/// Whether a tensor of [`Executor::state`] is a parameter; the optimizer's have names that start with `optimizer.`.
+pub fn is_parameter(name: &str) -> bool {
+    !name.starts_with("optimizer.")
 }
 
 /// Why a device cannot go on.

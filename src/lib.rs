@@ -18,6 +18,7 @@ pub mod kernels;
 pub mod metrics;
 pub mod model;
 pub mod optim;
+mod philox;
 pub mod plan;
 pub mod profile;
 pub mod reference;

@@ -34,11 +34,13 @@ pub enum EmbeddingUpdate {
 pub struct Rule {
     pub optimizer: Optimizer,
     pub embedding: EmbeddingUpdate,
+    /// What the step's random numbers come of.
+    pub seed: u64,
 }
 
 impl From<Optimizer> for Rule {
     fn from(optimizer: Optimizer) -> Self {
-        Self { optimizer, embedding: EmbeddingUpdate::default() }
+        Self { optimizer, ..Self::default() }
     }
 }
 

@@ -42,7 +42,7 @@ const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 46] = [
+const FAULTS: [Fault; 52] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -111,6 +111,23 @@ const FAULTS: [Fault; 46] = [
         "normal_cdf(z) + z * 0.3989422804 * exp(-0.5 * z * z)",
         "normal_cdf(z)",
     ),
+    // Dropout.
+    fault(
+        "a mask of the rows for columns",
+        FORWARD,
+        "vec4u(step.step, layer, row, column)",
+        "vec4u(step.step, layer, column, row)",
+    ),
+    fault(
+        "the same mask in every step",
+        BACKWARD,
+        "vec4u(step.step, layer, row, column)",
+        "vec4u(0u, layer, row, column)",
+    ),
+    fault("a carry lost in Philox", FORWARD, "(left >> 16u) + (right >> 16u)", "(left >> 16u)"),
+    fault("elements that are kept and not scaled up", FORWARD, "select(v * step.drop_scale,", "select(v,"),
+    fault("a derivative at the scaled output", BACKWARD, "y /= step.drop_scale;", ""),
+    fault("dropout forgotten going back", BACKWARD, "return dropped(op.dropout, row, column, d);", "return d;"),
     // Gates.
     fault("softmax without its maximum", FORWARD, "exp(values[scores + c] - largest)", "exp(values[scores + c])"),
     fault(

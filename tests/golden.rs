@@ -36,6 +36,7 @@ fn the_f64_reference_gives_the_golden_outputs_and_gradients() {
         }
         assert_eq!(gates, golden.names("output.gate.").count(), "{name}: gates of the case");
 
+        reference.set_masks(golden.plan.masks(golden.seed, 1));
         let gradients = reference.gradients(&golden.batch);
         let expected = golden.expected("output.loss");
         assert_close(&format!("{name} loss"), &[gradients.loss], expected, relative(expected, 1e-10));
@@ -58,7 +59,7 @@ fn the_f64_reference_gives_the_golden_parameters_after_adam() {
         let golden = Golden::load(name);
         let mut reference = Reference::new(golden.plan.clone(), golden.parameters.map(f64::from));
         for step in 1..=golden.steps {
-            reference.train_step(&golden.batch, &Optimizer::Adam(golden.adam).into(), step);
+            reference.train_step(&golden.batch, &golden.rule(Optimizer::Adam(golden.adam)), step);
         }
         for p in golden.plan.parameters() {
             let expected = golden.expected(&format!("adam{}.{}", golden.steps, p.name));
@@ -86,6 +87,7 @@ fn the_f32_device_stays_near_the_golden_cases() {
             let actual = widen(&cpu.rows_of(gate.weights, golden.batch.rows));
             assert_close(&format!("{name} {gate_name}"), &actual, golden.expected(&gate_name), 2e-5);
         }
+        cpu.set_masks(golden.plan.masks(golden.seed, 1));
         let gradients = cpu.gradients(&golden.batch);
         let expected = golden.expected("output.loss");
         assert_close(&format!("{name} loss"), &[gradients.loss], expected, relative(expected, 2e-5));
@@ -105,7 +107,7 @@ fn the_f32_device_stays_near_the_golden_parameters_after_adam() {
         let golden = Golden::load(name);
         let mut cpu = Reference::new(golden.plan.clone(), golden.parameters.clone());
         for step in 1..=golden.steps {
-            cpu.train_step(&golden.batch, &Optimizer::Adam(golden.adam).into(), step);
+            cpu.train_step(&golden.batch, &golden.rule(Optimizer::Adam(golden.adam)), step);
         }
         for p in golden.plan.parameters() {
             let actual = widen(&cpu.parameters().get(&golden.plan, &p.name).unwrap());

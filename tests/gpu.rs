@@ -40,7 +40,8 @@ fn variants(gpu: &Gpu) -> Vec<Variants> {
 fn every_variant_gives_the_same_bits() {
     for adapter in test_adapters() {
         let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
-        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1] {
+        let with_dropout = format!("{}, dropout = 0.3", random::FAMILIES[3].1);
+        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_dropout] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
             let run = |variants| {
@@ -113,10 +114,10 @@ fn golden_cases_hold_in_every_variant() {
     for adapter in test_adapters() {
         let gpu = Gpu::open(&adapter, Checks::Off).unwrap();
         for v in variants(&gpu) {
-            for name in ["mmoe", "cgc_tanh", "ple_two_levels"] {
+            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout"] {
                 let golden = Golden::load(name);
                 let (plan, parameters, batch) = (golden.plan.clone(), golden.parameters.clone(), golden.batch.clone());
-                let case = Case { plan, parameters, batch };
+                let case = Case { plan, parameters, batch, seed: golden.seed };
                 let executor = GpuExecutor::new(&gpu, case.plan.clone(), &case.parameters, case.batch.rows, v).unwrap();
                 let (logits, gradients) = logits_and_gradients(executor, &case);
                 let expected = golden.logits();
@@ -134,7 +135,8 @@ fn golden_cases_hold_in_every_variant() {
 /// Logits before, and the gradients of a step.
 fn logits_and_gradients(mut executor: GpuExecutor, case: &Case) -> (Vec<f64>, Parameters<f64>) {
     let logits = executor.predict(&mut std::iter::once(case.batch.clone())).unwrap();
-    let rule = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 }).into();
+    let optimizer = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 });
+    let rule = Rule { seed: case.seed, ..optimizer.into() };
     executor.train_step(&case.batch, &rule, 1).unwrap();
     let after = executor.parameters().unwrap();
     let difference = |before: &[f32], after: &[f32]| {
@@ -151,6 +153,8 @@ struct Case {
     plan: Arc<Plan>,
     parameters: Parameters<f32>,
     batch: polygate::data::Batch,
+    /// Of the run, which masks come of.
+    seed: u64,
 }
 
 fn check_case(what: &str, gpu: &Gpu, case: &Case) {
@@ -160,6 +164,7 @@ fn check_case(what: &str, gpu: &Gpu, case: &Case) {
     let (logits, gradients) = logits_and_gradients(executor, case);
     let expected = reference.logits(&case.batch);
     assert_close(&format!("{what} logits"), &logits, &expected, bound(&expected));
+    reference.set_masks(case.plan.masks(case.seed, 1));
     let expected = reference.gradients(&case.batch).parameters;
     let magnitudes = magnitudes(&case.plan, &reference, case.batch.rows);
     for p in case.plan.parameters() {
@@ -201,7 +206,7 @@ fn check_tensors(what: &str, gpu: &Gpu, golden: &Golden) {
     let rows = golden.batch.rows;
     let mut executor =
         GpuExecutor::new(gpu, golden.plan.clone(), &golden.parameters, rows, gpu.default_variants()).unwrap();
-    executor.train_step(&golden.batch, &Rule::default(), 1).unwrap();
+    executor.predict(&mut std::iter::once(golden.batch.clone())).unwrap();
     for (l, gate) in
         golden.plan.levels.iter().enumerate().flat_map(|(l, level)| level.gates.iter().map(move |g| (l, g)))
     {
@@ -209,6 +214,7 @@ fn check_tensors(what: &str, gpu: &Gpu, golden: &Golden) {
         let actual = widen(&executor.rows_of(gate.weights, rows).unwrap());
         assert_close(&format!("{what} {name}"), &actual, golden.expected(&name), 2e-5);
     }
+    executor.train_step(&golden.batch, &golden.rule(Rule::default()), 1).unwrap();
     let actual = widen(&executor.gradient_rows_of(golden.plan.input_slot, rows).unwrap());
     let expected = golden.expected("grad.input.x");
     assert_close(&format!("{what} input gradient"), &actual, expected, bound(expected));
@@ -223,8 +229,8 @@ fn golden_cases_hold_on_every_adapter() {
     each_device(|device, gpu| {
         for name in GOLDEN {
             let golden = Golden::load(name);
-            let case =
-                Case { plan: golden.plan.clone(), parameters: golden.parameters.clone(), batch: golden.batch.clone() };
+            let (plan, parameters, batch) = (golden.plan.clone(), golden.parameters.clone(), golden.batch.clone());
+            let case = Case { plan, parameters, batch, seed: golden.seed };
             let executor =
                 GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
                     .unwrap();
@@ -241,7 +247,7 @@ fn golden_cases_hold_on_every_adapter() {
                     .unwrap();
             check_tensors(&format!("{device} {name}"), gpu, &golden);
             for step in 1..=golden.steps {
-                executor.train_step(&case.batch, &Optimizer::Adam(golden.adam).into(), step).unwrap();
+                executor.train_step(&case.batch, &golden.rule(Optimizer::Adam(golden.adam)), step).unwrap();
             }
             let after = executor.parameters().unwrap();
             for p in golden.plan.parameters() {
@@ -259,7 +265,7 @@ fn every_family_over_mixed_fields_matches_the_reference_on_every_adapter() {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 40 + i as u64);
             let batch = random::batch(&plan.input, plan.tasks.len(), 67, i as u64);
-            check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch });
+            check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch, seed: 0 });
         }
     });
 }
@@ -271,7 +277,21 @@ fn awkward_batch_sizes_match_the_reference() {
         for rows in [1, 31, 32, 33, 600] {
             let parameters = random::parameters(&plan, 3);
             let batch = random::batch(&plan.input, plan.tasks.len(), rows, rows as u64);
-            check_case(&format!("{device} {rows} rows"), gpu, &Case { plan: plan.clone(), parameters, batch });
+            let case = Case { plan: plan.clone(), parameters, batch, seed: 0 };
+            check_case(&format!("{device} {rows} rows"), gpu, &case);
+        }
+    });
+}
+
+/// More rows than the reference takes as a block.
+#[test]
+fn dropout_matches_the_reference() {
+    each_device(|device, gpu| {
+        for (name, model) in [random::FAMILIES[3], random::FAMILIES[4], random::FAMILIES[6]] {
+            let plan = random::plan(&format!("{model}, dropout = 0.4"));
+            let parameters = random::parameters(&plan, 3);
+            let batch = random::batch(&plan.input, plan.tasks.len(), 300, 5);
+            check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch, seed: 77 });
         }
     });
 }
@@ -283,12 +303,12 @@ fn widths_of_one_and_a_thousand_match_the_reference() {
         let plan = random::plan(model);
         let parameters = random::parameters(&plan, 8).map(|x| x * 0.2);
         let batch = random::batch(&plan.input, plan.tasks.len(), 21, 8);
-        check_case(device, gpu, &Case { plan, parameters, batch });
+        check_case(device, gpu, &Case { plan, parameters, batch, seed: 0 });
     });
 }
 
 fn rules(optimizer: Optimizer) -> [Rule; 2] {
-    [EmbeddingUpdate::All, EmbeddingUpdate::Touched].map(|embedding| Rule { optimizer, embedding })
+    [EmbeddingUpdate::All, EmbeddingUpdate::Touched].map(|embedding| Rule { optimizer, embedding, ..Rule::default() })
 }
 
 /// Adam is near-discontinuous where a gradient is near zero, so parameters are held to a share of the learning rate.

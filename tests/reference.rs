@@ -5,14 +5,21 @@ mod support;
 use polygate::data::Batch;
 use polygate::optim::Rule;
 use polygate::plan::{Parameters, Plan};
-use polygate::reference::Reference;
+use polygate::reference::{Gradients, Reference};
 use std::sync::Arc;
 use support::{assert_close, random};
 
 const STEP: f64 = 1e-5;
 
+/// In the fourth step of a run.
+fn gradients(plan: &Arc<Plan>, parameters: Parameters<f64>, batch: &Batch) -> Gradients<f64> {
+    let mut reference = Reference::new(plan.clone(), parameters);
+    reference.set_masks(plan.masks(7, 4));
+    reference.gradients(batch)
+}
+
 fn loss(plan: &Arc<Plan>, parameters: Parameters<f64>, batch: &Batch) -> f64 {
-    Reference::new(plan.clone(), parameters).gradients(batch).loss
+    gradients(plan, parameters, batch).loss
 }
 
 /// The central difference quotient by every float of a block. Where half the step gives another, a relu's kink lies
@@ -55,12 +62,21 @@ fn without_padding(plan: &Plan, mut gradients: Parameters<f64>) -> Parameters<f6
 
 #[test]
 fn gradients_of_every_family_with_masks_and_shared_tables_are_difference_quotients() {
-    for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
-        let plan = random::plan(model);
+    gradients_are_difference_quotients(&random::FAMILIES, "");
+}
+
+#[test]
+fn gradients_with_dropout_are_difference_quotients_under_the_same_masks() {
+    gradients_are_difference_quotients(&random::FAMILIES[3..5], ", dropout = 0.3");
+}
+
+/// With more keys of the models.
+fn gradients_are_difference_quotients(families: &[(&str, &str)], keys: &str) {
+    for (i, (name, model)) in families.iter().enumerate() {
+        let plan = random::plan(&format!("{model}{keys}"));
         let at = random::parameters(&plan, 20 + i as u64).map(f64::from);
         let batch = random::batch(&plan.input, plan.tasks.len(), 19, 90 + i as u64);
-        let gradients = Reference::new(plan.clone(), at.clone()).gradients(&batch).parameters;
-        let gradients = without_padding(&plan, gradients);
+        let gradients = without_padding(&plan, gradients(&plan, at.clone(), &batch).parameters);
         let dense = quotients(&plan, &at, &batch, |p| &mut p.dense);
         let embedding = quotients(&plan, &at, &batch, |p| &mut p.embedding);
         let kinks = dense.iter().chain(&embedding).filter(|q| q.is_none()).count();
@@ -109,6 +125,20 @@ fn a_gate_that_sees_one_expert_gives_it_weight_one() {
     for gate in &plan.levels[0].gates {
         assert_eq!(reference.rows_of(gate.weights, 5), vec![1.0; 5]);
     }
+}
+
+#[test]
+fn dropout_changes_training_and_leaves_prediction_alone() {
+    let [plain, dropping] =
+        ["", ", dropout = 0.3"].map(|keys| random::plan(&format!("{}{keys}", random::FAMILIES[4].1)));
+    let at = random::parameters(&plain, 3);
+    let batch = random::batch(&plain.input, plain.tasks.len(), 300, 1);
+    let [mut plain, mut dropping] = [plain, dropping].map(|plan| Reference::new(plan, at.clone()));
+    plain.train_step(&batch, &Rule::default(), 1);
+    dropping.train_step(&batch, &Rule::default(), 1);
+    assert_ne!(plain.parameters(), dropping.parameters());
+    let mut again = Reference::new(random::plan(random::FAMILIES[4].1), dropping.parameters().clone());
+    assert_eq!(dropping.logits(&batch), again.logits(&batch));
 }
 
 #[test]

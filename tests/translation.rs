@@ -14,7 +14,7 @@ use naga::valid::ModuleInfo;
 use naga::{Module, ResourceBinding, ShaderStage};
 use polygate::gpu::{BindingKind, Checks, Reflection, reflect, validator};
 use polygate::kernels::roof::{PRODUCT_WIDTH, PRODUCTS};
-use polygate::kernels::variant::{Direction, LEVEL_VARIANTS, WEIGHT_GRAD_VARIANTS};
+use polygate::kernels::variant::{Direction, LEVEL_VARIANTS, LevelWork, WEIGHT_GRAD_VARIANTS};
 use polygate::kernels::{Kernel, PLAIN_KERNELS, kernels};
 
 /// A kernel with values of its override constants.
@@ -41,8 +41,10 @@ fn form(variant: String, kernel: Kernel, constants: impl IntoIterator<Item = (&'
 fn forms() -> Vec<Form> {
     let mut forms: Vec<Form> = PLAIN_KERNELS.map(|kernel| form(String::new(), kernel, [])).into();
     for variant in LEVEL_VARIANTS {
-        for direction in [Direction::Forward, Direction::Backward, Direction::Both] {
-            forms.push(form(format!("{variant} {direction:?}"), variant.kernel(), variant.overrides(direction)));
+        let plain = [Direction::Forward, Direction::Backward, Direction::Both];
+        let plain = plain.map(|direction| LevelWork { direction, drops: false });
+        for work in plain.into_iter().chain([LevelWork { direction: Direction::Both, drops: true }]) {
+            forms.push(form(format!("{variant} {work:?}"), variant.kernel(), variant.overrides(work)));
         }
     }
     forms.extend(WEIGHT_GRAD_VARIANTS.map(|variant| form(variant.to_string(), variant.kernel(), variant.overrides())));

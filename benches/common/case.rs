@@ -76,7 +76,7 @@ impl Case {
     }
 
     pub fn rule(&self) -> Rule {
-        Rule { optimizer: Optimizer::default(), embedding: self.embedding_update.into() }
+        Rule { embedding: self.embedding_update.into(), ..Rule::default() }
     }
 
     fn model(&self) -> ModelConfig {

@@ -28,6 +28,9 @@ struct Step {
     root: f32,           // 1 / sqrt(1 - beta2^step)
     eps: f32,
     momentum: f32,
+    drop_below: u32,     // dropout sets elements to 0 whose random number is below; 0 where nothing is dropped
+    drop_scale: f32,     // and multiplies the others by this
+    drop_key: vec2u,     // of the random numbers
     padding: vec2u,
     betas: vec4f,        // beta1, beta2, 1 - beta1, 1 - beta2
 }

@@ -57,10 +57,25 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// How the names of temporary files start and end.
+const TEMPORARY: (&str, &str) = (".polygate-", ".tmp");
+
+/// Removes the temporary files that writers which were killed have left in a folder.
+pub fn remove_leftovers(folder: &Path) {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        if name.to_str().is_some_and(|name| name.starts_with(TEMPORARY.0) && name.ends_with(TEMPORARY.1)) {
+            // What stays is in nobody's way but that of disk space.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// A temporary file in the folder of `path`, gone when dropped.
 fn temporary_beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".polygate-").suffix(".tmp");
+    builder.prefix(TEMPORARY.0).suffix(TEMPORARY.1);
     // Without this the file would be its owner's alone; the system takes the umask off.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -116,6 +131,18 @@ mod tests {
         assert!(error.to_string().contains("rows.csv") && error.source.to_string().contains("no more rows"));
         assert_eq!(fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(names_in(folder.path()), ["rows.csv"]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rows.csv");
+        fs::write(&path, "old").unwrap();
+        temporary_beside(&path).unwrap().keep().unwrap();
+        assert_eq!(names_in(folder.path()).len(), 2);
+        remove_leftovers(folder.path());
+        assert_eq!(names_in(folder.path()), ["rows.csv"]);
+        remove_leftovers(&folder.path().join("no"));
     }
 
     #[test]

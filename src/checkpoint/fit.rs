@@ -5,7 +5,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::{CheckpointError, NamedTensor};
+use super::{CheckpointError, Shaped};
 
 /// Names that one list of the message holds at most.
 const LISTED: usize = 8;
@@ -37,8 +37,9 @@ impl fmt::Display for Misfit {
 ///
 /// # Errors
 /// [`CheckpointError::Misfit`] with every tensor that is missing, not expected or of another shape.
-pub fn check(expected: &[(String, Vec<usize>)], found: &[NamedTensor]) -> Result<(), CheckpointError> {
-    let mut left: BTreeMap<&str, &[usize]> = found.iter().map(|t| (t.name.as_str(), t.shape.as_slice())).collect();
+pub fn check(expected: &[Shaped], found: &[Shaped]) -> Result<(), CheckpointError> {
+    let mut left: BTreeMap<&str, &[usize]> =
+        found.iter().map(|(name, shape)| (name.as_str(), shape.as_slice())).collect();
     let mut misfit = Misfit::default();
     for (name, shape) in expected {
         match left.remove(name.as_str()) {
@@ -57,23 +58,19 @@ pub fn check(expected: &[(String, Vec<usize>)], found: &[NamedTensor]) -> Result
 mod tests {
     use super::*;
 
-    fn tensor(name: &str, shape: &[usize]) -> NamedTensor {
-        NamedTensor { name: name.into(), shape: shape.into(), data: vec![0.0; shape.iter().product()] }
-    }
-
-    fn expected(tensors: &[NamedTensor]) -> Vec<(String, Vec<usize>)> {
-        tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect()
+    fn tensor(name: &str, shape: &[usize]) -> Shaped {
+        (name.into(), shape.into())
     }
 
     #[test]
     fn tensors_in_another_order_fit() {
         let (a, b) = (tensor("a", &[2, 3]), tensor("b", &[1]));
-        check(&expected(&[a.clone(), b.clone()]), &[b, a]).unwrap();
+        check(&[a.clone(), b.clone()], &[b, a]).unwrap();
     }
 
     #[test]
     fn one_error_names_all_that_differs_with_shapes() {
-        let wanted = expected(&[tensor("gone", &[7]), tensor("turned", &[2, 3]), tensor("same", &[1])]);
+        let wanted = [tensor("gone", &[7]), tensor("turned", &[2, 3]), tensor("same", &[1])];
         let found = [tensor("turned", &[3, 2]), tensor("same", &[1]), tensor("new", &[5, 1])];
         assert_eq!(
             check(&wanted, &found).unwrap_err().to_string(),
@@ -85,7 +82,7 @@ mod tests {
     #[test]
     fn long_lists_are_cut_after_eight_names() {
         let names: Vec<_> = (0..11).map(|i| tensor(&format!("t{i:02}"), &[1])).collect();
-        let missing = check(&expected(&names), &[]).unwrap_err().to_string();
+        let missing = check(&names, &[]).unwrap_err().to_string();
         assert!(missing.contains("t07 [1], and 3 more") && !missing.contains("t08"), "{missing}");
         let exact = check(&[], &names[..8]).unwrap_err().to_string();
         assert!(exact.ends_with("t07 [1]"), "{exact}");

@@ -2,18 +2,19 @@
 //!
 //! Equal tensors and metadata give equal bytes. The safetensors crate keeps metadata in a `HashMap` and writes it in
 //! random order, so the header is written here: sorted metadata first, then tensors by name. Other readers (PyTorch,
-//! JAX, NumPy) see plain metadata keys. Reading leaves the header's checks to the crate and streams the tensors, so a
-//! file is in memory once.
+//! JAX, NumPy) see plain metadata keys. Reading leaves the header's checks to the crate. Tensors are written and read one
+//! by one, so that a large file need not be in memory.
 
 mod atomic;
 mod fit;
 
-pub use atomic::{WriteError, check_writable, write_atomically};
+pub use atomic::{WriteError, check_writable, remove_leftovers, write_atomically};
 pub use fit::{Misfit, check};
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
@@ -64,6 +65,9 @@ pub enum CheckpointError {
     Write(#[from] WriteError),
 }
 
+/// A tensor's name and its shape, from the outermost dimension.
+pub type Shaped = (String, Vec<usize>);
+
 /// Writes tensors and metadata as a safetensors file, by [`write_atomically`]. Tensors lie in the file by name,
 /// whatever their order here.
 ///
@@ -72,37 +76,76 @@ pub enum CheckpointError {
 pub fn write(path: &Path, tensors: &[NamedTensor], metadata: &BTreeMap<String, String>) -> Result<(), CheckpointError> {
     let mut tensors: Vec<&NamedTensor> = tensors.iter().collect();
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors.iter().try_for_each(|t| fits(&t.name, &t.shape, t.data.len()))?;
+    let shaped: Vec<Shaped> = tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+    let mut next = tensors.iter();
+    write_with(path, &shaped, metadata, |_| Ok(next.next().map_or(Cow::Borrowed(&[]), |t| Cow::Borrowed(&t.data))))
+}
+
+/// As [`write()`], asking for one tensor's values after the other, by name, so that one at a time is in memory.
+///
+/// # Errors
+/// As [`write()`], and those of `values`; what stood at `path` is untouched then.
+pub fn write_with<'a, E: From<CheckpointError>>(
+    path: &Path,
+    tensors: &[Shaped],
+    metadata: &BTreeMap<String, String>,
+    mut values: impl FnMut(&str) -> Result<Cow<'a, [f32]>, E>,
+) -> Result<(), E> {
+    let mut tensors: Vec<&Shaped> = tensors.iter().collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let header = header(&tensors, metadata)?;
-    write_atomically(path, |writer| {
+    // What went wrong, where it was not the file system.
+    let mut failed = None;
+    let mut one = |writer: &mut dyn Write, (name, shape): &Shaped| -> io::Result<()> {
+        let result = values(name).and_then(|values| fits(name, shape, values.len()).map(|()| values).map_err(E::from));
+        match result {
+            Ok(values) => write_values(writer, &values),
+            Err(error) => {
+                failed = Some(error);
+                Err(io::Error::other("a tensor could not be had"))
+            }
+        }
+    };
+    let written = write_atomically(path, |writer| {
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
         writer.write_all(&header)?;
-        tensors.iter().try_for_each(|tensor| write_values(writer, &tensor.data))
-    })?;
-    Ok(())
+        tensors.iter().try_for_each(|tensor| one(writer, tensor))
+    });
+    match (failed, written) {
+        (Some(error), _) => Err(error),
+        (None, written) => written.map_err(|e| CheckpointError::from(e).into()),
+    }
+}
+
+/// Whether so many values fill a shape.
+fn fits(name: &str, shape: &[usize], found: usize) -> Result<(), CheckpointError> {
+    if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) == Some(found) {
+        return Ok(());
+    }
+    let reason = format!("{found} values do not fill its shape {shape:?}");
+    Err(CheckpointError::InvalidTensor { name: name.into(), reason })
 }
 
 /// The JSON that describes sorted tensors, padded with spaces so that values start at a multiple of 8 bytes.
-fn header(tensors: &[&NamedTensor], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, CheckpointError> {
+fn header(tensors: &[&Shaped], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, CheckpointError> {
     let mut entries = Vec::with_capacity(tensors.len() + 1);
     if !metadata.is_empty() {
         entries.push(json_entry(METADATA_KEY, metadata));
     }
-    let (mut names, mut offset) = (BTreeSet::new(), 0);
-    for tensor in tensors {
-        let invalid = |reason: String| CheckpointError::InvalidTensor { name: tensor.name.clone(), reason };
-        if tensor.name == METADATA_KEY {
-            return Err(invalid("safetensors reserves this name".into()));
+    let (mut names, mut offset) = (BTreeSet::new(), 0usize);
+    for (name, shape) in tensors {
+        let invalid = |reason: &str| CheckpointError::InvalidTensor { name: name.clone(), reason: reason.into() };
+        if name == METADATA_KEY {
+            return Err(invalid("safetensors reserves this name"));
         }
-        if !names.insert(&tensor.name) {
-            return Err(invalid("the name is given twice".into()));
+        if !names.insert(name) {
+            return Err(invalid("the name is given twice"));
         }
-        let (shape, found) = (&tensor.shape, tensor.data.len());
-        if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(found) {
-            return Err(invalid(format!("{found} values do not fill its shape {shape:?}")));
-        }
-        let end = offset + size_of_val(tensor.data.as_slice());
+        let bytes = shape.iter().try_fold(size_of::<f32>(), |n, &d| n.checked_mul(d));
+        let end = bytes.and_then(|bytes| bytes.checked_add(offset)).ok_or_else(|| invalid("it is too large"))?;
         let info = TensorInfo { dtype: Dtype::F32, shape: shape.clone(), data_offsets: (offset, end) };
-        entries.push(json_entry(&tensor.name, &info));
+        entries.push(json_entry(name, &info));
         offset = end;
     }
     let mut header = format!("{{{}}}", entries.join(",")).into_bytes();
@@ -134,23 +177,13 @@ fn write_values(writer: &mut dyn Write, values: &[f32]) -> io::Result<()> {
 /// # Errors
 /// A missing, unreadable, truncated or foreign file, or a tensor that is not F32.
 pub fn read(path: &Path) -> Result<Vec<NamedTensor>, CheckpointError> {
-    let (mut file, header) = open(path)?;
-    let mut tensors = Vec::new();
-    for name in header.offset_keys() {
-        let Some(info) = header.info(&name) else { continue };
-        if info.dtype != Dtype::F32 {
-            return Err(CheckpointError::WrongDtype { path: path.into(), name, dtype: info.dtype });
-        }
-        // The header's checks have held this length against the file's, and offsets have no gaps.
-        let mut data = vec![0f32; info.shape.iter().product()];
-        file.read_exact(bytemuck::cast_slice_mut(&mut data)).map_err(|e| read_error(path, e))?;
-        if cfg!(target_endian = "big") {
-            data.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
-        }
-        tensors.push(NamedTensor { name, shape: info.shape.clone(), data });
-    }
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(tensors)
+    let mut reader = Reader::open(path)?;
+    let tensors = reader.tensors();
+    let named = |(name, shape): Shaped| {
+        let data = reader.read(&name)?;
+        Ok(NamedTensor { name, shape, data })
+    };
+    tensors.into_iter().map(named).collect()
 }
 
 /// Reads a file's metadata and none of its tensors; empty where the file has none.
@@ -158,8 +191,67 @@ pub fn read(path: &Path) -> Result<Vec<NamedTensor>, CheckpointError> {
 /// # Errors
 /// As [`read`], but for what tensors hold.
 pub fn read_metadata(path: &Path) -> Result<BTreeMap<String, String>, CheckpointError> {
-    let (_, header) = open(path)?;
-    Ok(header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect())
+    Ok(Reader::open(path)?.metadata())
+}
+
+/// An open file, whose tensors are read one by one.
+#[derive(Debug)]
+pub struct Reader {
+    path: PathBuf,
+    file: File,
+    header: Metadata,
+    /// Where the first tensor's values are. Bytes.
+    start: u64,
+}
+
+impl Reader {
+    /// Reads the header, which describes exactly the bytes behind it.
+    ///
+    /// # Errors
+    /// A missing, unreadable, truncated or foreign file.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        let (mut file, header) = open(path)?;
+        let start = file.stream_position().map_err(|e| read_error(path, e))?;
+        Ok(Self { path: path.into(), file, header, start })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn metadata(&self) -> BTreeMap<String, String> {
+        self.header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// Every tensor, by name.
+    pub fn tensors(&self) -> Vec<Shaped> {
+        let mut tensors: Vec<Shaped> =
+            self.header.tensors().into_iter().map(|(name, info)| (name, info.shape.clone())).collect();
+        tensors.sort_by(|a, b| a.0.cmp(&b.0));
+        tensors
+    }
+
+    /// A tensor's values, row by row.
+    ///
+    /// # Errors
+    /// Where there is no such tensor, it is not F32, or the file cannot be read.
+    pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let Some(info) = self.header.info(name) else {
+            return Err(Misfit { missing: vec![name.into()], ..Misfit::default() }.into());
+        };
+        if info.dtype != Dtype::F32 {
+            return Err(CheckpointError::WrongDtype { path: self.path.clone(), name: name.into(), dtype: info.dtype });
+        }
+        // The header's checks have held this length against the file's.
+        let mut data = vec![0f32; info.shape.iter().product()];
+        let seek = self.file.seek(SeekFrom::Start(self.start + info.data_offsets.0 as u64));
+        let read = seek.and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut data)));
+        read.map_err(|e| read_error(&self.path, e))?;
+        if cfg!(target_endian = "big") {
+            data.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
+        }
+        Ok(data)
+    }
 }
 
 /// A file that lies at the start of its first tensor's values, and its header, which describes exactly the bytes left.

@@ -10,7 +10,7 @@ use super::{DataDirArg, DeviceArg, INTERRUPTED, stop_on_interrupt, table};
 use crate::checkpoint::write_atomically;
 use crate::config::{Config, Override};
 use crate::evaluate::Evaluation;
-use crate::train::{fit, prepare};
+use crate::train::{Memory, Start, fit, prepare};
 
 /// Train several configs over several seeds and print one table of exact metrics.
 ///
@@ -78,8 +78,9 @@ impl CompareArgs {
             for seed in config.seed..config.seed + self.seeds {
                 let data_dir = self.data_dir.folder(path);
                 let prepared = prepare(Config { seed, ..config.clone() }, &data_dir).with_context(which)?;
-                let parameters = prepared.parameters(None)?;
-                let fitted = fit(&prepared, &device, &parameters, &stop, &mut |_| Ok(())).with_context(which)?;
+                let start = Start::Parameters(prepared.parameters(None)?);
+                let mut memory = Memory::default();
+                let fitted = fit(&prepared, &device, start, &stop, &mut memory, &mut |_| ()).with_context(which)?;
                 let Some(fitted) = fitted else { return Ok(ExitCode::from(INTERRUPTED)) };
                 let line = table::evaluation_line(&fitted.evaluation);
                 eprintln!("{name} seed {seed}, epoch {}: {} {line}", fitted.epoch, fitted.split);

@@ -11,13 +11,14 @@ use crate::executor::Progress;
 use crate::format::percent;
 use crate::plan::Task;
 use crate::run::RunFolder;
-use crate::train::{Event, Prepared, fit, prepare};
+use crate::train::{Event, Prepared, Start, TrainState, fit, prepare};
 
 /// Train the model of a config.
 ///
-/// Writes a run folder with the resolved config, vocabularies, weights (best and last, as safetensors) and
-/// metrics.jsonl, and prints a table of exact metrics per task: on the test rows, by the parameters of the best epoch
-/// on the validation rows. Ctrl-C ends after the current step with a usable checkpoint and exit status 130.
+/// Writes a run folder with the resolved config, vocabularies, weights (best and last, as safetensors), metrics.jsonl
+/// and checkpoints, and prints a table of exact metrics per task: on the test rows, by the parameters of the best
+/// evaluation on the validation rows. Ctrl-C ends after the current step with a checkpoint and exit status 130;
+/// --resume goes on from there, as it does after a kill or a crash.
 #[derive(Args)]
 pub struct TrainArgs {
     /// The TOML file that says what to train
@@ -35,6 +36,9 @@ pub struct TrainArgs {
     /// Start from these parameters instead of fresh ones
     #[arg(long, value_name = "FILE.safetensors")]
     init: Option<PathBuf>,
+    /// Go on with the run in this folder, of the same config and data, from its newest checkpoint
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init"])]
+    resume: Option<PathBuf>,
     /// What every random choice derives from, instead of the config's `seed`
     #[arg(long)]
     seed: Option<u64>,
@@ -46,19 +50,20 @@ impl TrainArgs {
         config.seed = self.seed.unwrap_or(config.seed);
         let device = self.device.select()?;
         let prepared = prepare(config, &self.data_dir.folder(&self.config))?;
-        let parameters = prepared.parameters(self.init.as_deref())?;
-        let mut folder = RunFolder::create(self.out.as_deref(), &self.config, &prepared)?;
+        let (mut folder, start) = match &self.resume {
+            Some(run) => RunFolder::resume(run, &prepared, &device)?,
+            None => self.begin(&prepared)?,
+        };
         let stop = stop_on_interrupt()?;
 
-        let bar = Bar::new(&prepared);
-        let fitted = fit(&prepared, &device, &parameters, &stop, &mut |event| {
-            bar.observe(&event);
-            folder.observe(&event)
-        });
+        let bar = Bar::new(&prepared, start.state());
+        let fitted = fit(&prepared, &device, start, &stop, &mut folder, &mut |event| bar.observe(event));
         bar.clear();
         let shown = folder.path().display();
         let Some(fitted) = fitted? else {
-            eprintln!("interrupted; the parameters of the last step are in {shown}/last.safetensors");
+            eprintln!(
+                "interrupted; the parameters of the last step are in {shown}/last.safetensors, and --resume {shown} goes on"
+            );
             return Ok(ExitCode::from(INTERRUPTED));
         };
         folder.finish(&fitted)?;
@@ -74,6 +79,14 @@ impl TrainArgs {
         println!("loader: the device waited for batches in {} of the time", percent(fitted.waited));
         Ok(ExitCode::SUCCESS)
     }
+
+    /// A new run's folder and start.
+    fn begin(&self, prepared: &Prepared) -> anyhow::Result<(RunFolder, Start)> {
+        let parameters = prepared.parameters(self.init.as_deref())?;
+        let init = self.init.as_ref().map(|_| &parameters);
+        let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
+        Ok((folder, Start::Parameters(parameters)))
+    }
 }
 
 /// The bar on stderr; none where that is no terminal, but a line per epoch either way.
@@ -83,7 +96,8 @@ pub struct Bar {
 }
 
 impl Bar {
-    pub fn new(p: &Prepared) -> Self {
+    /// `at` is where training starts, if not at the first step.
+    pub fn new(p: &Prepared, at: Option<&TrainState>) -> Self {
         let c = &p.config.train;
         eprintln!(
             "{} training rows, {} input columns, {} parameters; {} epochs of {} steps",
@@ -107,6 +121,12 @@ impl Bar {
                 let _ = write!(w, "{:.0} samples/s", state.per_sec());
             },
         ));
+        if let Some(at) = at {
+            eprintln!("going on after step {}, in epoch {}", at.step, at.epoch);
+            let rows = (at.batch * c.batch_size).min(p.train.rows()) + (at.epoch - 1) * p.train.rows();
+            bar.set_position(rows as u64);
+            bar.reset_eta();
+        }
         Self { bar, tasks: p.plan.tasks.clone() }
     }
 
@@ -116,11 +136,15 @@ impl Bar {
                 self.bar.inc(*rows as u64);
                 self.bar.set_message(self.losses(progress));
             }
-            Event::Epoch { epoch, split, evaluation, best, .. } => {
+            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best } => {
                 let figures = evaluation.map_or_else(String::new, table::evaluation_line);
                 let mark = if *best && *split == "valid" { " (best so far)" } else { "" };
-                self.bar.suspend(|| eprintln!("epoch {epoch}: {split} {figures}{mark}"));
+                let step = if *ends_epoch { String::new() } else { format!(", step {step}") };
+                self.bar.suspend(|| eprintln!("epoch {epoch}{step}: {split} {figures}{mark}"));
             }
+            Event::Stopped { epoch, step, evaluations } => self.bar.suspend(|| {
+                eprintln!("stopped in epoch {epoch}, after step {step}: {evaluations} evaluations brought no gain");
+            }),
             Event::Interrupted { .. } => {}
         }
     }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TaskConfig, TrainConfig};
+use crate::optim::Rule;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -94,6 +95,11 @@ impl Config {
         Ok(config)
     }
 
+    /// How a step changes the parameters.
+    pub fn rule(&self) -> Rule {
+        Rule { seed: self.seed, ..self.train.rule() }
+    }
+
     /// A value that cannot be, as its key, itself and what it must be.
     fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
         let positive = |key, value: usize| match value {
@@ -109,6 +115,15 @@ impl Config {
                 let value = stream.buffer_rows.to_string();
                 return Err(("data.stream.buffer_rows", value, "must be at least data.stream.shard_rows"));
             }
+        }
+        let optional = [
+            ("train.eval_every", self.train.eval_every),
+            ("train.patience", self.train.patience),
+            ("train.checkpoint_every", self.train.checkpoint_every),
+        ];
+        optional.into_iter().try_for_each(|(key, value)| value.map_or(Ok(()), |value| positive(key, value)))?;
+        if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
+            return Err(("train.min_delta", self.train.min_delta.to_string(), "must be 0 or more"));
         }
         self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for task in &self.task {

@@ -25,6 +25,16 @@ impl ModelConfig {
             Self::Ple(c) => &c.tower_units,
         }
     }
+
+    /// The rate of dropout.
+    pub fn dropout(&self) -> f64 {
+        match self {
+            Self::SharedBottom(c) => c.dropout,
+            Self::Omoe(c) | Self::Mmoe(c) => c.dropout,
+            Self::Cgc(c) => c.dropout,
+            Self::Ple(c) => c.dropout,
+        }
+    }
 }
 
 /// One bottom, read by every tower (Caruana 1997).
@@ -39,6 +49,9 @@ pub struct SharedBottomConfig {
     pub activation: Activation,
     /// After the bottom's last layer; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for SharedBottomConfig {
@@ -48,6 +61,7 @@ impl Default for SharedBottomConfig {
             tower_units: vec![64],
             activation: Activation::Relu,
             output_activation: None,
+            dropout: 0.0,
         }
     }
 }
@@ -70,6 +84,9 @@ pub struct MixtureConfig {
     pub activation: Activation,
     /// After the last layer of experts and of gates' MLPs; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for MixtureConfig {
@@ -82,6 +99,7 @@ impl Default for MixtureConfig {
             tower_units: vec![64],
             activation: Activation::Relu,
             output_activation: None,
+            dropout: 0.0,
         }
     }
 }
@@ -106,12 +124,23 @@ pub struct CgcConfig {
     pub activation: Activation,
     /// After the last layer of experts and of gates' MLPs; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for CgcConfig {
     fn default() -> Self {
-        let MixtureConfig { expert_units, gate_units, gate_bias, tower_units, activation, output_activation, .. } =
-            MixtureConfig::default();
+        let MixtureConfig {
+            expert_units,
+            gate_units,
+            gate_bias,
+            tower_units,
+            activation,
+            output_activation,
+            dropout,
+            ..
+        } = MixtureConfig::default();
         Self {
             task_experts: 2,
             shared_experts: 2,
@@ -121,6 +150,7 @@ impl Default for CgcConfig {
             tower_units,
             activation,
             output_activation,
+            dropout,
         }
     }
 }
@@ -178,6 +208,9 @@ pub struct PleConfig {
     pub activation: Activation,
     /// After the last layer of experts and of gates' MLPs; as `activation` when absent.
     pub output_activation: Option<Activation>,
+    /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
+    /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
+    pub dropout: f64,
 }
 
 impl Default for PleConfig {
@@ -199,6 +232,7 @@ impl From<CgcConfig> for PleConfig {
             tower_units: c.tower_units,
             activation: c.activation,
             output_activation: c.output_activation,
+            dropout: c.dropout,
         }
     }
 }

@@ -27,6 +27,16 @@ pub struct TrainConfig {
     /// What chooses the best epoch on the validation rows: `"<task>.auc"`, `"<task>.gauc"`, `"<task>.rmse"`,
     /// `"macro.auc"`, `"macro.gauc"`, or `"loss"`. Default: `"macro.auc"` where a task is binary, else `"loss"`.
     pub best: Option<String>,
+    /// Steps between two evaluations within an epoch; one comes at each epoch's end in any case. Default: only there.
+    pub eval_every: Option<usize>,
+    /// Evaluations without a gain in `best` after which training stops. Default: it never does.
+    pub patience: Option<usize>,
+    /// What counts as a gain for `patience`: more than this over the last one that was, in the unit of `best`. Default: 0.
+    pub min_delta: f64,
+    /// Steps between two checkpoints that `--resume` goes on from. Default: one at each evaluation and each epoch's end.
+    pub checkpoint_every: Option<usize>,
+    /// Checkpoints that are kept, the newest; with 0 none is written. Default: 2.
+    pub keep_checkpoints: usize,
 }
 
 impl Default for TrainConfig {
@@ -39,13 +49,19 @@ impl Default for TrainConfig {
             data_on_device_mb: 1024,
             log_every: 20,
             best: None,
+            eval_every: None,
+            patience: None,
+            min_delta: 0.0,
+            checkpoint_every: None,
+            keep_checkpoints: 2,
         }
     }
 }
 
 impl TrainConfig {
+    /// How a step changes the parameters, but for the run's seed.
     pub fn rule(&self) -> Rule {
-        Rule { optimizer: self.optimizer, embedding: self.embedding_update }
+        Rule { optimizer: self.optimizer, embedding: self.embedding_update, ..Rule::default() }
     }
 }
 

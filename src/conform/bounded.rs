@@ -62,6 +62,11 @@ impl Bounded {
         self.inherited + 2.0 * (self.additions + 1.0).sqrt() * U * self.mass + self.additions * TINY
     }
 
+    /// Whether a kernel has exactly zero here, so that a product with it is zero too.
+    fn is_zero(self) -> bool {
+        self.value == 0.0 && self.error() == 0.0
+    }
+
     /// Whether a kernel may see this above zero or not, as it rounds.
     pub fn is_near_zero(self) -> bool {
         let error = self.error();
@@ -183,6 +188,9 @@ impl Mul for Bounded {
     type Output = Self;
 
     fn mul(self, other: Self) -> Self {
+        if self.is_zero() || other.is_zero() {
+            return Self::ZERO;
+        }
         let (a, b) = (self.value.abs(), other.value.abs());
         let (a_error, b_error) = (self.error(), other.error());
         let moved = times(a, b_error) + times(b, a_error) + times(a_error, b_error);

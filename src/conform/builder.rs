@@ -4,17 +4,14 @@ use super::bounded::Bounded;
 use super::case::{Buffer, Case, Class, Dispatch, Expect, POISON, group, near};
 use super::cases::Form;
 use super::samples::Samples;
-use super::scene::Scene;
+use super::scene::{STEP, Scene};
 use crate::data::Batch;
-use crate::kernels::variant::Direction;
+use crate::kernels::variant::{Direction, LevelWork};
 use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, embedding, gather, level, loss};
 use crate::kernels::{optimizer, weight_grad};
 use crate::optim::{EmbeddingUpdate, Rule};
 use crate::plan::{Activation, Level, Parameters, TensorId};
 use crate::reference::{BLOCK_ROWS, Of, Real, Reference};
-
-/// Steps behind the first, so that Adam's corrections are not at their start.
-const STEP: u64 = 3;
 
 /// Fills a case from a scene.
 pub struct Builder {
@@ -63,7 +60,7 @@ impl Builder {
     /// The buffers `step` and `batch`.
     fn step_and_batch(&mut self) {
         let mut step = Step::new(self.place(), self.scene.batch_size);
-        step.set_optimizer(&self.form.rule().optimizer, STEP);
+        step.set_training(&self.scene.plan, &self.form.rule(), STEP);
         let mut words = BatchWords::default();
         let (words, _) = words.fill(&self.scene.plan, &self.scene.batch, &mut step);
         let words = words.to_vec();
@@ -144,7 +141,7 @@ impl Builder {
             let own = [Buffer::read("ops", &program.ops), Buffer::read("lists", &program.lists)];
             let own = own.map(|buffer| self.push(buffer)).to_vec();
             let workgroups = level::workgroups(self.scene.batch.rows, items, variant);
-            let overrides = variant.overrides(direction);
+            let overrides = variant.overrides(LevelWork::of(&self.scene.plan, direction));
             self.case.dispatches.push(Dispatch { kernel: variant.kernel(), overrides, workgroups, own });
         }
     }

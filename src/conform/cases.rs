@@ -162,6 +162,6 @@ impl Form {
             Self::Sgd => Optimizer::Sgd(Sgd { learning_rate: 0.1, momentum: 0.9 }),
             _ => Optimizer::Adam(Adam::default()),
         };
-        Rule { optimizer, embedding: EmbeddingUpdate::All }
+        Rule { optimizer, embedding: EmbeddingUpdate::All, ..Rule::default() }
     }
 }

@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use super::case::Class;
 use crate::config::ModelConfig;
 use crate::data::{BagColumn, Batch, Contents, Dataset};
-use crate::plan::{Field, Input, Parameters, Plan, Pooling, Table, Task, TaskKind, TensorId};
+use crate::optim::Rule;
+use crate::plan::{Field, Input, Masks, Parameters, Plan, Pooling, Table, Task, TaskKind, TensorId};
 use crate::reference::{Of, Reference};
 
 /// Families and what else changes a plan's shape; `A` to `D` stand for widths.
@@ -26,6 +27,8 @@ const MODELS: [&str; 6] = [
 ];
 
 const ACTIVATIONS: [&str; 5] = ["relu", "tanh", "sigmoid", "gelu", "identity"];
+
+const DROPOUTS: [&str; 3] = ["0.0", "0.0", "0.3"];
 
 /// Widths and rows at which kernels break: one, primes, and a tile's or a workgroup's size with its neighbours.
 #[derive(Clone, Debug)]
@@ -56,8 +59,13 @@ pub struct Scene {
     pub values: BTreeMap<usize, Vec<f32>>,
     /// Of every tensor, drawn.
     pub grads: BTreeMap<usize, Vec<f32>>,
+    /// What the step drops.
+    pub masks: Option<Masks>,
     pub draw: Draw,
 }
+
+/// The step that it is: behind the first, so that Adam's corrections are not at their start.
+pub const STEP: u64 = 3;
 
 /// Random numbers of a class.
 pub struct Draw {
@@ -116,19 +124,36 @@ impl Scene {
         let [batch, held] = [Contents::ValuesAndSegments, Contents::NumbersAndSegments].map(gather);
 
         let mut twin = Reference::<f32>::new(plan.clone(), parameters.clone());
+        let masks = plan.masks(Rule::default().seed, STEP);
+        twin.set_masks(masks);
         twin.embedding_forward(&batch);
         (0..plan.blocks().count()).for_each(|l| twin.level_forward(l, &batch));
         let tensors = || (0..plan.tensors.len()).map(TensorId);
         let values = tensors().map(|t| (t.0, twin.rows_of(t, rows))).collect();
         let grads = tensors().map(|t| (t.0, draw.numbers(rows * plan.tensor(t).width))).collect();
         let shape = format!("{shape}, {rows} rows");
-        Self { plan, shape, parameters, moments, dataset, batch, held, batch_size, capacity, values, grads, draw }
+        Self {
+            plan,
+            shape,
+            parameters,
+            moments,
+            dataset,
+            batch,
+            held,
+            batch_size,
+            capacity,
+            values,
+            grads,
+            masks,
+            draw,
+        }
     }
 
     /// A reference with these values and gradients given, in whatever numbers it computes.
     pub fn reference<T: crate::reference::Real>(&self, values: &[TensorId], grads: &[TensorId]) -> Reference<T> {
         let of = |&x: &f32| T::of(f64::from(x));
         let mut reference = Reference::new(self.plan.clone(), self.parameters.map(|x| of(&x)));
+        reference.set_masks(self.masks);
         let [first, second] = &self.moments;
         reference.set_moments(first.map(|x| of(&x)), second.map(|x| of(&x)));
         for (kind, tensors, all) in [(Of::Values, values, &self.values), (Of::Grads, grads, &self.grads)] {
@@ -155,7 +180,8 @@ pub fn batches(plan: &Plan, rows: usize, count: usize, draw: &mut Draw) -> Vec<B
 }
 
 fn plan(draw: &mut Draw, edges: &Edges) -> (Arc<Plan>, String) {
-    let mut model = format!("{}, activation = '{}'", draw.one_of(&MODELS), draw.one_of(&ACTIVATIONS));
+    let (model, activation, dropout) = (draw.one_of(&MODELS), draw.one_of(&ACTIVATIONS), draw.one_of(&DROPOUTS));
+    let mut model = format!("{model}, activation = '{activation}', dropout = {dropout}");
     for name in ["A", "B", "C", "D"] {
         model = model.replace(name, &draw.one_of(&edges.widths).to_string());
     }

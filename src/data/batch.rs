@@ -378,6 +378,20 @@ mod tests {
     }
 
     #[test]
+    fn batches_after_some_are_the_rest_of_the_epoch() {
+        let (dataset, input) = small();
+        let (dataset, input) = (Arc::new(dataset), Arc::new(input));
+        let order = Order::Shuffled { seed: 5, epoch: 2 };
+        let after = |done| Batches::after(done, dataset.clone(), input.clone(), 1, order, Contents::ValuesAndSegments);
+        let all: Vec<Batch> = after(0).collect();
+        for done in 0..=4 {
+            let rest = after(done);
+            assert_eq!(rest.len(), 3usize.saturating_sub(done));
+            assert_eq!(rest.collect::<Vec<_>>(), all[done.min(3)..]);
+        }
+    }
+
+    #[test]
     fn each_batch_comes_with_the_times_of_its_own_forming() {
         let (dataset, input) = small();
         let mut batches = Batches::new(Arc::new(dataset), Arc::new(input), 1, Order::File, Contents::ValuesAndSegments);

@@ -29,6 +29,17 @@ impl TrainRows {
             Self::Shards(shards) => shards.rows,
         }
     }
+
+    /// Text that other rows, or others that a shuffle takes together, have only by chance.
+    pub fn digest(&self) -> String {
+        match self {
+            Self::Memory(dataset) => format!("{:016x}", dataset.digest()),
+            Self::Shards(shards) => {
+                let digests: Vec<&str> = shards.shards.iter().map(|shard| shard.digest.as_str()).collect();
+                digest::of(format!("{} {}", shards.per_window, digests.join(" ")).as_bytes())
+            }
+        }
+    }
 }
 
 impl From<Arc<Dataset>> for TrainRows {

@@ -138,11 +138,24 @@ impl Context {
     /// # Errors
     /// The device's.
     pub fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, elements: usize) -> Result<Vec<T>, ExecutorError> {
+        self.read_from(buffer, 0, elements)
+    }
+
+    /// As [`Context::read`], from a byte on, a multiple of four.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn read_from<T: bytemuck::Pod>(
+        &self,
+        buffer: &wgpu::Buffer,
+        from: u64,
+        elements: usize,
+    ) -> Result<Vec<T>, ExecutorError> {
         let size = (elements * size_of::<T>()) as u64;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let staging = self.buffer("read-back", size.max(4), usage)?;
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, size);
+        encoder.copy_buffer_to_buffer(buffer, from, &staging, 0, size);
         self.queue.submit([encoder.finish()]);
         self.map(&staging, elements)
     }

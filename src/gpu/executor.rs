@@ -12,7 +12,7 @@ use crate::executor::{Broken, Executor, ExecutorError, Progress};
 use crate::kernels::variant::{Abilities, Variants};
 use crate::kernels::{self, BatchWords, Step, StepOp, loss};
 use crate::optim::Rule;
-use crate::plan::{Parameters, Plan, TensorId};
+use crate::plan::{Parameter, Parameters, Plan, TensorId};
 
 /// Bytes of predictions that gather on the device before they are read.
 const PREDICTION_BYTES: usize = 64 << 20;
@@ -173,7 +173,8 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
+        let plan = self.loaded.plan.clone();
+        self.upload(batch, |s| s.set_training(&plan, rule, step))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)
@@ -229,11 +230,26 @@ impl Executor for GpuExecutor {
         })
     }
 
-    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
+    fn state(&self) -> Vec<(String, Vec<usize>)> {
+        self.loaded.plan.state().map(|t| (t.name(), t.parameter.shape.clone())).collect()
+    }
+
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
         self.flush()?;
-        let queue = &self.context.queue;
-        queue.write_buffer(&self.loaded.buffers.dense, 0, bytemuck::cast_slice(&parameters.dense));
-        queue.write_buffer(&self.loaded.buffers.tables, 0, bytemuck::cast_slice(&parameters.embedding));
+        let tensor = self.loaded.plan.state_tensor(name);
+        let p = Parameter { offset: 0, ..tensor.parameter.clone() };
+        let from = (tensor.parameter.offset * 4) as u64;
+        Ok(p.unpack(&self.context.read_from::<f32>(self.loaded.buffers.state(&tensor), from, p.len())?))
+    }
+
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        self.flush()?;
+        let tensor = self.loaded.plan.state_tensor(name);
+        let p = Parameter { offset: 0, ..tensor.parameter.clone() };
+        let mut padded = vec![0f32; p.len()];
+        p.pack(values, &mut padded);
+        let to = (tensor.parameter.offset * 4) as u64;
+        self.context.queue.write_buffer(self.loaded.buffers.state(&tensor), to, bytemuck::cast_slice(&padded));
         self.context.check()
     }
 }

@@ -41,7 +41,7 @@ impl Loaded {
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
         let slots = weight_grad::slots(batch_size);
         let buffers = Buffers::new(context, place, slots, variants, parameters, &layers)?;
-        let stages = Stages::new(context, &pipelines, variants, &buffers);
+        let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
         Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles })
     }
 
@@ -55,7 +55,7 @@ impl Loaded {
     pub fn make_room(&mut self, context: &Context, bytes: usize) -> Result<(), ExecutorError> {
         if bytes as u64 > self.buffers.batch.size() {
             self.buffers.batch = context.storage("a batch", bytes * 3 / 2)?;
-            self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+            self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
         }
         Ok(())
     }
@@ -72,7 +72,7 @@ impl Loaded {
             uploaded => uploaded?,
         };
         self.buffers.sources = context.upload("the data set's bag fields", &held.sources)?;
-        self.stages = Stages::new(context, &self.pipelines, self.variants, &self.buffers);
+        self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
         Ok(true)
     }
 

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use crate::executor::ExecutorError;
-use crate::kernels::variant::{Direction, LevelVariant, Variants, WeightGradVariant};
+use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
 use crate::kernels::{self, Place, Step, level, loss, weight_grad};
-use crate::plan::Parameters;
+use crate::plan::{Block, Parameters, Plan, Slot, StateTensor};
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
@@ -21,7 +21,7 @@ pub struct Pipelines {
     pub loss_sums: Pipeline,
     pub adam: Pipeline,
     pub sgd: Pipeline,
-    levels: Mutex<HashMap<(LevelVariant, Direction), Arc<Pipeline>>>,
+    levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
 
@@ -106,10 +106,10 @@ impl Pipelines {
         }
     }
 
-    pub fn level(&self, context: &Context, variant: LevelVariant, direction: Direction) -> Arc<Pipeline> {
+    pub fn level(&self, context: &Context, variant: LevelVariant, work: LevelWork) -> Arc<Pipeline> {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides(direction)));
-        levels.entry((variant, direction)).or_insert_with(new).clone()
+        let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides(work)));
+        levels.entry((variant, work)).or_insert_with(new).clone()
     }
 
     pub fn weight_grad(&self, context: &Context, variant: WeightGradVariant) -> Arc<Pipeline> {
@@ -165,12 +165,24 @@ impl Buffers {
             towers: programs(level::towers(place))?,
         })
     }
+
+    /// The buffer that holds a tensor of the state.
+    pub fn state(&self, tensor: &StateTensor) -> &wgpu::Buffer {
+        match (tensor.block, tensor.slot) {
+            (Block::Dense, Slot::Value) => &self.dense,
+            (Block::Dense, Slot::First) => &self.dense_first,
+            (Block::Dense, Slot::Second) => &self.dense_second,
+            (Block::Embedding, Slot::Value) => &self.tables,
+            (Block::Embedding, Slot::First) => &self.table_first,
+            (Block::Embedding, Slot::Second) => &self.table_second,
+        }
+    }
 }
 
 impl Stages {
-    pub fn new(context: &Context, p: &Pipelines, variants: Variants, b: &Buffers) -> Self {
+    pub fn new(context: &Context, p: &Pipelines, plan: &Plan, variants: Variants, b: &Buffers) -> Self {
         let [forward, backward, both] = [Direction::Forward, Direction::Backward, Direction::Both]
-            .map(|direction| p.level(context, variants.level, direction));
+            .map(|direction| p.level(context, variants.level, LevelWork::of(plan, direction)));
         let weight_grad = p.weight_grad(context, variants.weight_grad);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];

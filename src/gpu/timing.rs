@@ -154,7 +154,8 @@ impl GpuExecutor {
         step: u64,
     ) -> Result<StepTimes, ExecutorError> {
         let start = Instant::now();
-        self.upload(batch, |s| s.set_optimizer(&rule.optimizer, step))?;
+        let plan = self.loaded.plan.clone();
+        self.upload(batch, |s| s.set_training(&plan, rule, step))?;
         self.flush()?;
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some()).collect();

@@ -21,7 +21,7 @@ shader_struct! {
         pub gate_stride: u32,
         pub list: u32,
         pub list_count: u32,
-        pub padding: u32,
+        pub dropout: u32,
     }
 }
 
@@ -188,6 +188,7 @@ impl<'a> Builder<'a> {
             weight: NONE,
             bias: NONE,
             argument: NONE,
+            dropout: NONE,
             ..Op::default()
         }
     }
@@ -201,6 +202,7 @@ impl<'a> Builder<'a> {
             bias: layer.bias.map_or(NONE, |b| place.parameter(b)),
             activation: activation_number(layer.activation),
             argument: layer.argument.map_or(NONE, |a| place.start(a)),
+            dropout: layer.dropout.unwrap_or(NONE),
             ..self.op(LINEAR, layer.output)
         };
         self.push(op);
@@ -319,6 +321,7 @@ impl<'a> Builder<'a> {
             input: self.place.start(layer.output),
             activation: activation_number(layer.activation),
             argument: layer.argument.map_or(NONE, |a| self.place.start(a)),
+            dropout: layer.dropout.unwrap_or(NONE),
             ..op
         }
     }

@@ -51,6 +51,7 @@ macro_rules! library {
 const STEP: &str = library!("step");
 const GRID: &str = library!("grid");
 const ACTIVATION: &str = library!("activation");
+const PHILOX: &str = library!("philox");
 const LOSS_LIBRARY: &str = library!("loss");
 const UPDATE: &str = library!("update");
 
@@ -75,7 +76,7 @@ const ROOF: Source = source!("roof",);
 macro_rules! level_source {
     ($products:literal, $tile:literal $(, $more:expr)?) => {
         source!(
-            "level", STEP, ACTIVATION, LOSS_LIBRARY, library!("tile"), library!($products), library!($tile) $(, $more)?
+            "level", STEP, ACTIVATION, PHILOX, LOSS_LIBRARY, library!("tile"), library!($products), library!($tile) $(, $more)?
         )
     };
 }

@@ -2,7 +2,7 @@
 
 use super::{Place, embedding, shader_struct, weight_grad};
 use crate::data::Batch;
-use crate::optim::Optimizer;
+use crate::optim::{Optimizer, Rule};
 use crate::plan::Plan;
 
 shader_struct! {
@@ -34,6 +34,9 @@ shader_struct! {
         pub root: f32,
         pub eps: f32,
         pub momentum: f32,
+        pub drop_below: u32,
+        pub drop_scale: f32,
+        pub drop_key: [u32; 2],
         pub padding: [u32; 2],
         pub betas: [f32; 4],
     }
@@ -48,11 +51,20 @@ impl Step {
             dense_length: (place.plan.dense.len / 4) as u32,
             table_length: (place.plan.embedding.len / 4) as u32,
             slot_stride: place.stride(place.plan.input_slot),
+            drop_scale: 1.0,
             ..Self::default()
         }
     }
 
-    pub fn set_optimizer(&mut self, optimizer: &Optimizer, step: u64) {
+    /// What a step of training needs beside its batch.
+    pub fn set_training(&mut self, plan: &Plan, rule: &Rule, step: u64) {
+        self.set_optimizer(&rule.optimizer, step);
+        if let Some(masks) = plan.masks(rule.seed, step) {
+            (self.drop_below, self.drop_scale, self.drop_key) = (masks.drop_below, masks.scale as f32, masks.key);
+        }
+    }
+
+    fn set_optimizer(&mut self, optimizer: &Optimizer, step: u64) {
         self.step = u32::try_from(step).unwrap_or(u32::MAX);
         match optimizer {
             Optimizer::Adam(adam) => {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Kernel, LEVEL_8X8, LEVEL_8X32, LEVEL_8X64, LEVEL_16X16, Source, WEIGHT_GRAD_8X8, WEIGHT_GRAD_16X16};
 use super::{WEIGHT_GRAD_32X8, WEIGHT_GRAD_64X8};
+use crate::plan::Plan;
 
 /// Outputs of one invocation, kept in registers, and where their factors come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -37,6 +38,20 @@ pub enum Direction {
     Backward,
     /// As the towers, with the loss between.
     Both,
+}
+
+/// What a level's kernel is compiled for; what its ops do not need is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LevelWork {
+    pub direction: Direction,
+    /// Whether there are layers with dropout.
+    pub drops: bool,
+}
+
+impl LevelWork {
+    pub fn of(plan: &Plan, direction: Direction) -> Self {
+        Self { direction, drops: plan.dropout > 0.0 }
+    }
 }
 
 /// A form of `shaders/level.wgsl`.
@@ -150,12 +165,14 @@ impl LevelVariant {
     }
 
     /// Values of the shader's override constants.
-    pub fn overrides(self, direction: Direction) -> Vec<(&'static str, f64)> {
+    pub fn overrides(self, work: LevelWork) -> Vec<(&'static str, f64)> {
         let group_rows = (self.form == Form::Group).then_some(("group_rows", f64::from(GROUP_ROWS)));
+        let flag = |is_so: bool| f64::from(u8::from(is_so));
         let own = [
             ("lanes", f64::from(self.lanes)),
-            ("has_forward", f64::from(u8::from(direction != Direction::Backward))),
-            ("has_backward", f64::from(u8::from(direction != Direction::Forward))),
+            ("has_forward", flag(work.direction != Direction::Backward)),
+            ("has_backward", flag(work.direction != Direction::Forward)),
+            ("has_dropout", flag(work.drops)),
         ];
         own.into_iter().chain(group_rows).collect()
     }

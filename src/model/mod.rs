@@ -48,7 +48,12 @@ pub fn build(
         towers.push(units);
     }
 
-    let mut builder = PlanBuilder::new(input);
+    let dropout = config.dropout();
+    if !(0.0..1.0).contains(&dropout) {
+        let (value, must) = (dropout.to_string(), "must be at least 0 and below 1");
+        return Err(ModelError::Value { key: "dropout".into(), value, must });
+    }
+    let mut builder = PlanBuilder::new(input).with_dropout(dropout);
     let (slots, activation) = match config {
         ModelConfig::SharedBottom(c) => (shared_bottom::levels(c, &tasks, &mut builder)?, c.activation),
         ModelConfig::Omoe(c) => (mmoe::one_gate(c, &tasks, &mut builder)?, c.activation),

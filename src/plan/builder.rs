@@ -14,6 +14,9 @@ pub struct PlanBuilder {
     input: Input,
     tensors: Vec<Tensor>,
     levels: Vec<Level>,
+    dropout: f64,
+    /// Layers with dropout so far.
+    dropouts: u32,
     dense: Layout,
     embedding: Layout,
 }
@@ -25,9 +28,22 @@ impl PlanBuilder {
             embedding.push_matrix(format!("embedding.{}.weight", table.name), table.rows, table.dim);
         }
         let width = input.width();
-        let mut builder = Self { input, tensors: Vec::new(), levels: Vec::new(), dense: Layout::default(), embedding };
+        let mut builder = Self {
+            input,
+            tensors: Vec::new(),
+            levels: Vec::new(),
+            dropout: 0.0,
+            dropouts: 0,
+            dense: Layout::default(),
+            embedding,
+        };
         builder.tensor("input".into(), width);
         builder
+    }
+
+    /// Gives every layer of experts, of gates' MLPs and of towers dropout of a rate; scores and heads have none.
+    pub fn with_dropout(self, rate: f64) -> Self {
+        Self { dropout: rate, ..self }
     }
 
     /// The slot that the fields are gathered into.
@@ -88,6 +104,7 @@ impl PlanBuilder {
             tensors: self.tensors,
             levels: self.levels,
             towers,
+            dropout: self.dropout,
             dense: self.dense,
             embedding: self.embedding,
         }
@@ -97,7 +114,8 @@ impl PlanBuilder {
         let mut layers = Vec::with_capacity(units.len() + 1);
         for (i, &width) in units.iter().enumerate() {
             let activation = if i + 1 == units.len() { act.last } else { act.hidden };
-            let layer = self.linear(format!("{name}.layer.{i}"), input, width, activation, true);
+            let mut layer = self.linear(format!("{name}.layer.{i}"), input, width, activation, true);
+            layer.dropout = self.next_dropout();
             input = layer.output;
             layers.push(layer);
         }
@@ -110,7 +128,14 @@ impl PlanBuilder {
         let bias = bias.then(|| self.dense.push_vector(format!("{name}.bias"), width));
         let argument = (activation == Activation::Gelu).then(|| self.tensor(format!("{name}.argument"), width));
         let output = self.tensor(name, width);
-        Linear { weight, bias, activation, input, output, argument }
+        Linear { weight, bias, activation, input, output, argument, dropout: None }
+    }
+
+    fn next_dropout(&mut self) -> Option<u32> {
+        (self.dropout > 0.0).then(|| {
+            self.dropouts += 1;
+            self.dropouts - 1
+        })
     }
 
     fn tensor(&mut self, name: String, width: usize) -> TensorId {

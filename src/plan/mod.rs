@@ -4,14 +4,18 @@
 //! experts are the towers and which has no gates. Both executors, `reference` and `gpu`, read this and nothing else.
 
 mod builder;
+mod dropout;
 mod input;
 mod layout;
 mod parameters;
+mod state;
 
 pub use builder::{Activations, GateStyle, PlanBuilder};
+pub use dropout::Masks;
 pub use input::{Field, Input, Pooling, Table};
 pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
+pub use state::{Block, Slot, StateTensor};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,7 +69,7 @@ pub struct Tensor {
     pub start: usize,
 }
 
-/// `output = activation(input W^T + bias)`, W `[out, in]` as in PyTorch.
+/// `output = dropout(activation(input W^T + bias))`, W `[out, in]` as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct Linear {
     pub weight: ParameterId,
@@ -75,6 +79,8 @@ pub struct Linear {
     pub output: TensorId,
     /// Where the activation's argument is kept, if its derivative needs that (gelu's does).
     pub argument: Option<TensorId>,
+    /// Its number among the plan's layers with dropout, if it has one.
+    pub dropout: Option<u32>,
 }
 
 /// One or more linear layers, each reading the one before.
@@ -150,6 +156,8 @@ pub struct Plan {
     pub levels: Vec<Level>,
     /// One MLP per task, in the order of `tasks`; the last layer of each is the head, of width one.
     pub towers: Level,
+    /// The rate of dropout in the layers that have one.
+    pub dropout: f64,
     /// All parameters but the embedding tables, in one block of floats.
     pub dense: Layout,
     /// The embedding tables, one parameter each, in one block of floats.
@@ -169,6 +177,11 @@ impl Plan {
     /// Levels, then the towers: forward order.
     pub fn blocks(&self) -> impl DoubleEndedIterator<Item = &Level> {
         self.levels.iter().chain(std::iter::once(&self.towers))
+    }
+
+    /// The masks of a step of training, counted from 1; none where nothing is dropped.
+    pub fn masks(&self, seed: u64, step: u64) -> Option<Masks> {
+        (self.dropout > 0.0).then(|| Masks::new(self.dropout, seed, step))
     }
 
     /// Floats of activations per sample, padding included.

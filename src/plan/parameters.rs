@@ -65,7 +65,8 @@ impl Parameters<f32> {
     /// Lists every tensor that is missing, extra or of another shape.
     pub fn from_tensors(plan: &Plan, tensors: &[NamedTensor]) -> Result<Self, CheckpointError> {
         let expected: Vec<_> = plan.parameters().map(|p| (p.name.clone(), p.shape.clone())).collect();
-        checkpoint::check(&expected, tensors)?;
+        let found: Vec<_> = tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
+        checkpoint::check(&expected, &found)?;
         let mut parameters = Self::zeros(plan);
         let blocks = [(&plan.embedding, &mut parameters.embedding), (&plan.dense, &mut parameters.dense)];
         for (layout, block) in blocks {

@@ -2,10 +2,11 @@
 
 use super::activation::{activate_rows, through_activation};
 use super::arena::{Arena, matrix, matrix_mut, weight};
+use super::dropout::{Drop, drop_rows, through_dropout};
 use super::matmul::{Write, a_b, a_bt};
 use super::real::Real;
 use super::vector::{add_scaled, dot};
-use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Plan, TensorId};
+use crate::plan::{Activation, Concat, Gate, Level, Linear, Masks, Mlp, Plan, TensorId};
 
 /// The values and gradients of a block of rows that a level works on.
 pub struct Rows<'a, T> {
@@ -16,6 +17,10 @@ pub struct Rows<'a, T> {
     /// Of the loss, by each linear layer's result before its activation, and by each slot's value.
     pub grads: &'a mut Arena<T>,
     pub rows: usize,
+    /// The first one's number in the batch.
+    pub first_row: usize,
+    /// None where nothing is dropped.
+    pub masks: Option<Masks>,
 }
 
 pub fn level_forward<T: Real>(level: &Level, r: &mut Rows<T>) {
@@ -91,6 +96,15 @@ fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
         }
         None => activate_rows(layer.activation, bias, output, t.width, t.stride),
     }
+    if let Some(drop) = dropout(layer, r) {
+        drop_rows(drop, r.values.get_mut(r.plan, layer.output, r.rows), t.stride);
+    }
+}
+
+/// The layer's dropout over these rows, if it has one.
+fn dropout<T>(layer: &Linear, r: &Rows<T>) -> Option<Drop> {
+    let (masks, layer) = (r.masks?, layer.dropout?);
+    Some(Drop { masks, layer, first_row: r.first_row })
 }
 
 /// `weights = softmax(scores)`, with the maximum taken off first.
@@ -171,9 +185,14 @@ vectorized! {
 /// From the gradient by the MLP's output down to its input, which `write` says what to do with; none is to leave it.
 fn mlp_input_grad<T: Real>(mlp: &Mlp, write: Option<Write>, r: &mut Rows<T>) {
     for (i, layer) in mlp.layers.iter().enumerate().rev() {
+        let drop = dropout(layer, r);
         let y = r.values.get(r.plan, layer.output, r.rows);
         let z = r.values.get(r.plan, layer.argument.unwrap_or(layer.output), r.rows);
-        through_activation(layer.activation, r.grads.get_mut(r.plan, layer.output, r.rows), y, z);
+        let d = r.grads.get_mut(r.plan, layer.output, r.rows);
+        match drop {
+            None => through_activation(layer.activation, d, y, z),
+            Some(drop) => through_dropout(drop, layer.activation, d, y, z, r.plan.tensor(layer.output).stride),
+        }
         let Some(write) = (if i == 0 { write } else { Some(Write::Replace) }) else { continue };
         let w = weight(&r.plan.dense, r.dense, layer.weight);
         let (dz, dx) = r.grads.pair(r.plan, layer.output, layer.input, r.rows);

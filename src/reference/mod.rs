@@ -9,6 +9,7 @@ mod vector;
 
 mod activation;
 mod arena;
+mod dropout;
 mod embedding;
 mod level;
 mod loss;
@@ -28,7 +29,7 @@ use rayon::prelude::*;
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
 use crate::optim::{EmbeddingUpdate, Rule};
-use crate::plan::{Parameters, Plan, TensorId};
+use crate::plan::{self, Masks, Parameters, Plan, Slot, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
 use level::Rows;
@@ -59,6 +60,8 @@ pub struct Reference<T> {
     inverse_counts: Vec<f64>,
     sums: Vec<TaskSums>,
     broken: Option<Broken>,
+    /// What steps drop; none where they drop nothing.
+    masks: Option<Masks>,
 }
 
 /// The work space of a block of rows.
@@ -96,6 +99,7 @@ impl<T: Real> Reference<T> {
             inverse_counts: vec![0.0; plan.tasks.len()],
             sums: vec![TaskSums::default(); plan.tasks.len()],
             broken: None,
+            masks: None,
             plan,
             parameters,
         }
@@ -110,6 +114,7 @@ impl<T: Real> Reference<T> {
     }
 
     fn step(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+        self.masks = self.plan.masks(rule.seed, step);
         let input_grad = if self.plan.input.tables.is_empty() { InputGrad::Unused } else { InputGrad::Wanted };
         self.forward_and_backward(batch, input_grad);
         if let Some(task) = self.task_with_broken_loss(batch) {
@@ -140,7 +145,7 @@ impl<T: Real> Reference<T> {
         self.collect_rows(tensor, rows, |block| &block.grads)
     }
 
-    /// Loss and all gradients of a batch, without an update.
+    /// Loss and all gradients of a batch, without an update. What is dropped, [`Reference::set_masks`] says.
     pub fn gradients(&mut self, batch: &Batch) -> Gradients<T> {
         self.take_progress();
         self.forward_and_backward(batch, InputGrad::Wanted);
@@ -170,20 +175,20 @@ impl<T: Real> Reference<T> {
         self.reserve(batch);
         let (plan, columns, parameters) = (&*self.plan, &self.columns, &self.parameters);
         self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            block.forward(plan, columns, parameters, batch, block_rows(batch, b));
+            block.forward(plan, columns, parameters, None, batch, block_rows(batch, b));
         });
     }
 
     fn forward_and_backward(&mut self, batch: &Batch, input_grad: InputGrad) {
         self.reserve(batch);
-        let (plan, columns, parameters) = (&*self.plan, &self.columns, &self.parameters);
+        let (plan, columns, parameters, masks) = (&*self.plan, &self.columns, &self.parameters, self.masks);
         loss::inverse_counts(batch, &mut self.inverse_counts);
         let inverse = &self.inverse_counts;
         self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
             let rows = block_rows(batch, b);
-            block.forward(plan, columns, parameters, batch, rows.clone());
+            block.forward(plan, columns, parameters, masks, batch, rows.clone());
             loss::loss_and_grad(plan, batch, rows.clone(), inverse, &block.values, &mut block.grads, &mut block.sums);
-            block.backward(plan, parameters, rows.len(), input_grad);
+            block.backward(plan, parameters, masks, rows, input_grad);
         });
         for (b, block) in self.blocks[..block_count(batch)].iter().enumerate() {
             loss::add_sums(plan, batch, block_rows(batch, b), &block.values, &block.sums, &mut self.sums);
@@ -243,6 +248,19 @@ impl<T: Real> Reference<T> {
         Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
     }
 
+    /// The block that holds a tensor of the state.
+    fn block(&mut self, tensor: &StateTensor) -> &mut [T] {
+        let blocks = match tensor.slot {
+            Slot::Value => &mut self.parameters,
+            Slot::First => &mut self.first,
+            Slot::Second => &mut self.second,
+        };
+        match tensor.block {
+            plan::Block::Dense => &mut blocks.dense,
+            plan::Block::Embedding => &mut blocks.embedding,
+        }
+    }
+
     fn collect_rows(&self, tensor: TensorId, rows: usize, arena: impl Fn(&Block<T>) -> &Arena<T>) -> Vec<T> {
         let t = self.plan.tensor(tensor);
         let mut out = Vec::with_capacity(rows * t.width);
@@ -268,23 +286,37 @@ impl<T: Real> Block<T> {
         plan: &Plan,
         columns: &Columns,
         parameters: &Parameters<T>,
+        masks: Option<Masks>,
         batch: &Batch,
         rows: Range<usize>,
     ) {
-        let count = rows.len();
-        embedding::embedding_forward(plan, columns, &parameters.embedding, batch, rows, &mut self.values);
-        let mut rows = self.rows(plan, parameters, count);
+        embedding::embedding_forward(plan, columns, &parameters.embedding, batch, rows.clone(), &mut self.values);
+        let mut rows = self.rows(plan, parameters, masks, rows);
         plan.blocks().for_each(|level| level::level_forward(level, &mut rows));
     }
 
-    fn backward(&mut self, plan: &Plan, parameters: &Parameters<T>, rows: usize, input_grad: InputGrad) {
-        let mut rows = self.rows(plan, parameters, rows);
+    fn backward(
+        &mut self,
+        plan: &Plan,
+        parameters: &Parameters<T>,
+        masks: Option<Masks>,
+        rows: Range<usize>,
+        input_grad: InputGrad,
+    ) {
+        let mut rows = self.rows(plan, parameters, masks, rows);
         let wanted = |slot| slot != plan.input_slot || input_grad == InputGrad::Wanted;
         plan.blocks().rev().for_each(|level| level::level_input_grad(level, wanted, &mut rows));
     }
 
-    fn rows<'a>(&'a mut self, plan: &'a Plan, parameters: &'a Parameters<T>, rows: usize) -> Rows<'a, T> {
-        Rows { plan, dense: &parameters.dense, values: &mut self.values, grads: &mut self.grads, rows }
+    fn rows<'a>(
+        &'a mut self,
+        plan: &'a Plan,
+        parameters: &'a Parameters<T>,
+        masks: Option<Masks>,
+        rows: Range<usize>,
+    ) -> Rows<'a, T> {
+        let (values, grads) = (&mut self.values, &mut self.grads);
+        Rows { plan, dense: &parameters.dense, values, grads, rows: rows.len(), first_row: rows.start, masks }
     }
 }
 
@@ -320,8 +352,20 @@ impl Executor for Reference<f32> {
         Ok(self.parameters.clone())
     }
 
-    fn set_parameters(&mut self, parameters: &Parameters<f32>) -> Result<(), ExecutorError> {
-        self.parameters = parameters.clone();
+    fn state(&self) -> Vec<(String, Vec<usize>)> {
+        self.plan.state().map(|t| (t.name(), t.parameter.shape.clone())).collect()
+    }
+
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+        let plan = self.plan.clone();
+        let tensor = plan.state_tensor(name);
+        Ok(tensor.parameter.unpack(self.block(&tensor)))
+    }
+
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        let plan = self.plan.clone();
+        let tensor = plan.state_tensor(name);
+        tensor.parameter.pack(values, self.block(&tensor));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use super::real::Real;
 use super::{BLOCK_ROWS, Reference, block_count, block_rows, block_rows_of, embedding, level, loss};
 use crate::data::Batch;
 use crate::optim::Rule;
-use crate::plan::{Parameters, TensorId};
+use crate::plan::{Masks, Parameters, TensorId};
 
 /// Which of a tensor's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,11 @@ impl<T: Real> Reference<T> {
         }
     }
 
+    /// Says what is dropped from here on, until a step of training says so itself.
+    pub fn set_masks(&mut self, masks: Option<Masks>) {
+        self.masks = masks;
+    }
+
     /// Fills the input slot.
     pub fn embedding_forward(&mut self, batch: &Batch) {
         self.reserve(batch);
@@ -43,18 +48,18 @@ impl<T: Real> Reference<T> {
     pub fn level_forward(&mut self, number: usize, batch: &Batch) {
         self.reserve(batch);
         for b in 0..block_count(batch) {
-            let rows = block_rows(batch, b).len();
+            let (rows, masks) = (block_rows(batch, b), self.masks);
             let level = self.plan.blocks().nth(number).expect("a level of the plan");
-            level::level_forward(level, &mut self.blocks[b].rows(&self.plan, &self.parameters, rows));
+            level::level_forward(level, &mut self.blocks[b].rows(&self.plan, &self.parameters, masks, rows));
         }
     }
 
     /// A level backward, from the gradients by its outputs.
     pub fn level_input_grad(&mut self, number: usize, batch: &Batch) {
         for b in 0..block_count(batch) {
-            let rows = block_rows(batch, b).len();
+            let (rows, masks) = (block_rows(batch, b), self.masks);
             let level = self.plan.blocks().nth(number).expect("a level of the plan");
-            let rows = &mut self.blocks[b].rows(&self.plan, &self.parameters, rows);
+            let rows = &mut self.blocks[b].rows(&self.plan, &self.parameters, masks, rows);
             level::level_input_grad(level, |_| true, rows);
         }
     }

@@ -13,13 +13,19 @@ use tempfile::TempDir;
 /// `polygate`, to run in `folder`, whose stderr and stdout are no terminals.
 pub fn polygate(folder: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_polygate"));
-    command.current_dir(folder).args(args).stdin(Stdio::null());
+    command.args(args);
+    set_up(&mut command, folder);
+    command
+}
+
+/// Has a command, which may start polygate, run in `folder` with nothing of the tests' surroundings.
+pub fn set_up(command: &mut Command, folder: &Path) {
+    command.current_dir(folder).stdin(Stdio::null());
     // Mesa writes a line of its own where this is not set.
     command.env("XDG_RUNTIME_DIR", folder);
     // Measuring kernels takes longer than the runs here; a test of its own does it.
     command.env("POLYGATE_NO_TUNE", "1").env("POLYGATE_CACHE", folder);
     ["POLYGATE_DATA", "RUST_LOG", "RAYON_NUM_THREADS"].iter().for_each(|name| _ = command.env_remove(name));
-    command
 }
 
 /// What became of a command.

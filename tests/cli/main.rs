@@ -8,9 +8,13 @@ mod bad_data;
 mod bad_files;
 mod conform;
 mod determinism;
+#[cfg(target_os = "linux")]
+mod full_disk;
 mod harness;
 mod interrupt;
+mod loop_control;
 mod predict;
+mod resume;
 mod run_folder;
 mod surface;
 #[path = "../support/gpu.rs"]

@@ -9,13 +9,15 @@ use std::sync::Arc;
 use polygate::config::ModelConfig;
 use polygate::conform::{compare, relative_to_largest};
 use polygate::data::{Batch, Segments};
+use polygate::optim::Rule;
 use polygate::plan::{Field, Input, Parameters, Plan, Task, TaskKind};
 use serde_json::Value;
 
 pub mod gpu;
 pub mod random;
 
-/// A case of `tests/fixtures`, computed in float64 by an independent program.
+/// A case of `tests/fixtures`, computed in float64 by an independent program. Outputs are those of prediction, gradients
+/// those of the first step.
 pub struct Golden {
     pub name: String,
     pub plan: Arc<Plan>,
@@ -23,10 +25,12 @@ pub struct Golden {
     pub batch: Batch,
     pub adam: polygate::optim::Adam,
     pub steps: u64,
+    /// Of the run, which masks come of.
+    pub seed: u64,
     tensors: BTreeMap<String, Vec<f64>>,
 }
 
-pub const GOLDEN: [&str; 10] = [
+pub const GOLDEN: [&str; 12] = [
     "shared_bottom",
     "omoe",
     "mmoe",
@@ -37,6 +41,8 @@ pub const GOLDEN: [&str; 10] = [
     "ple_two_levels",
     "ple_concat",
     "ple_regression",
+    "mmoe_dropout",
+    "ple_dropout",
 ];
 
 impl Golden {
@@ -80,7 +86,13 @@ impl Golden {
             beta2: case["adam"]["betas"][1].as_f64().unwrap(),
             eps: number("eps"),
         };
-        Self { name: name.into(), plan, parameters, batch, adam, steps: number("steps") as u64, tensors }
+        let (steps, seed) = (number("steps") as u64, case["run_seed"].as_u64().unwrap_or(0));
+        Self { name: name.into(), plan, parameters, batch, adam, steps, seed, tensors }
+    }
+
+    /// The run's update by an optimizer.
+    pub fn rule(&self, optimizer: impl Into<Rule>) -> Rule {
+        Rule { seed: self.seed, ..optimizer.into() }
     }
 
     pub fn expected(&self, name: &str) -> &[f64] {
@@ -125,7 +137,7 @@ fn model(case: &Value) -> ModelConfig {
     let mut keys = serde_json::Map::new();
     for key in ["levels", "experts", "task_experts", "shared_experts", "expert_units", "gate_units", "tower_units"]
         .into_iter()
-        .chain(["activation", "output_activation", "gate_bias", "propagate"])
+        .chain(["activation", "output_activation", "gate_bias", "propagate", "dropout"])
     {
         if let Some(value) = case.get(key) {
             let shared_bottom = case["arch"] == "shared_bottom" && key == "expert_units";

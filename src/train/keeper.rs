@@ -1,0 +1,100 @@
+//! What is kept of a run, and where: a folder keeps files, memory keeps the best parameters alone.
+
+use std::io;
+
+use super::{TrainError, TrainState};
+use crate::evaluate::Evaluation;
+use crate::executor::{Executor, Progress, is_parameter};
+
+/// What a keeper is told while training goes on.
+pub enum Event<'a> {
+    /// The sums of the steps since the last event of this kind.
+    Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, samples_per_second: f64 },
+    /// The figures of an evaluation: at the end of an epoch, or within.
+    Evaluated {
+        epoch: usize,
+        step: u64,
+        ends_epoch: bool,
+        split: &'static str,
+        evaluation: Option<&'a Evaluation>,
+        best: bool,
+    },
+    /// Patience ran out.
+    Stopped { epoch: usize, step: u64, evaluations: usize },
+    /// A request to stop came in.
+    Interrupted { epoch: usize, step: u64 },
+}
+
+/// Which parameters of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Which {
+    #[default]
+    Best,
+    Last,
+}
+
+/// Where a run keeps what it comes to. All of it lies on the executor's device when it is asked to be kept.
+pub trait Keeper {
+    /// # Errors
+    /// Where it cannot be taken down.
+    fn observe(&mut self, event: &Event) -> io::Result<()>;
+
+    /// Keeps the parameters, in place of those kept before under this name.
+    ///
+    /// # Errors
+    /// A parameter that is not finite, the device's, or where they cannot be written; what was kept before stays then.
+    fn keep(&mut self, which: Which, executor: &mut dyn Executor, at: (usize, u64)) -> Result<(), TrainError>;
+
+    /// Gives the executor the best parameters back.
+    ///
+    /// # Errors
+    /// The device's, or where they cannot be read.
+    fn recall_best(&mut self, executor: &mut dyn Executor) -> Result<(), TrainError>;
+
+    /// Keeps all that training goes on from.
+    ///
+    /// # Errors
+    /// As [`Keeper::keep`].
+    fn checkpoint(&mut self, executor: &mut dyn Executor, state: &TrainState) -> Result<(), TrainError>;
+}
+
+/// Keeps the best parameters, and nothing that outlives the process.
+#[derive(Default)]
+pub struct Memory {
+    best: Vec<(String, Vec<f32>)>,
+}
+
+impl Keeper for Memory {
+    fn observe(&mut self, _: &Event) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn keep(&mut self, which: Which, executor: &mut dyn Executor, at: (usize, u64)) -> Result<(), TrainError> {
+        if which == Which::Best {
+            let names = executor.state().into_iter().map(|(name, _)| name).filter(|name| is_parameter(name));
+            let values = names.map(|name| read_finite(executor, &name, at).map(|values| (name, values)));
+            self.best = values.collect::<Result<_, _>>()?;
+        }
+        Ok(())
+    }
+
+    fn recall_best(&mut self, executor: &mut dyn Executor) -> Result<(), TrainError> {
+        Ok(self.best.iter().try_for_each(|(name, values)| executor.write_state(name, values))?)
+    }
+
+    fn checkpoint(&mut self, _: &mut dyn Executor, _: &TrainState) -> Result<(), TrainError> {
+        Ok(())
+    }
+}
+
+/// The values of a tensor of the state, as they may be kept `at` an epoch and a step.
+///
+/// # Errors
+/// The device's, or where a value is not finite: the last update of all has no loss behind it that would tell.
+pub fn read_finite(executor: &mut dyn Executor, name: &str, at: (usize, u64)) -> Result<Vec<f32>, TrainError> {
+    let values = executor.read_state(name)?;
+    match values.iter().all(|x| x.is_finite()) {
+        true => Ok(values),
+        false => Err(TrainError::ParameterNotFinite { step: at.1, epoch: at.0, parameter: name.into() }),
+    }
+}
