@@ -16,6 +16,7 @@ mod loop_control;
 mod predict;
 mod resume;
 mod run_folder;
+mod stream;
 mod surface;
 #[path = "../support/gpu.rs"]
 mod test_adapters;
