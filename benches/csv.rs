@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let device = Device::select(&flags.device, DeviceOptions::default())?;
 
     let start = Instant::now();
-    let splits = data::load(&config.data, &config.feature, &config.task, &flags.data_dir, config.seed)?;
+    let splits = data::load(&config.data, &config.feature, &config.task, &flags.data_dir, config.seed, None)?;
     let encoded = start.elapsed();
     let plan = Arc::new(train::plan(&config, &splits.schema)?);
     let parameters = Parameters::init(&plan, seed::derive(config.seed, "init"));
@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
     let input = Arc::new(plan.input.clone());
     let mut batches =
         Batches::new(Arc::new(splits.train), input, config.train.batch_size, order, Contents::ValuesAndSegments);
-    executor.train_step(&batches.next().context("the data holds no row")?, &config.rule(), 1)?;
+    executor.train_step(&batches.next().context("the data holds no row")?, &config.rule(1), 1)?;
     executor.progress()?;
     let stepped = start.elapsed();
 

@@ -8,7 +8,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Case, Family, InputKind, Runner, Update};
+use common::{Case, Family, InputKind, Runner, Tables};
 use criterion::{BenchmarkGroup, Criterion, measurement::WallTime};
 use polygate::device::{Device, DeviceOptions};
 use polygate::gpu::{self, Gpu, GpuExecutor, Stopwatch};
@@ -40,8 +40,8 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn case(batch: usize) -> Case {
-    let (input, embedding_update) = (InputKind::Tables, Update::Touched);
-    Case { input, embedding_update, ..Case::standard(Family::Mmoe, batch) }
+    let (input, embedding_optimizer) = (InputKind::Tables, Tables::LazyAdam);
+    Case { input, embedding_optimizer, ..Case::standard(Family::Mmoe, batch) }
 }
 
 fn on_cpu(group: &mut BenchmarkGroup<WallTime>) -> anyhow::Result<()> {

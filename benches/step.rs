@@ -8,7 +8,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{Case, Family, InputKind, Runner, Update};
+use common::{Case, Family, InputKind, Runner, Tables};
 use criterion::{Criterion, Throughput};
 use polygate::device::{Device, DeviceOptions};
 use polygate::gpu;
@@ -41,7 +41,7 @@ fn step(criterion: &mut Criterion, name: &str, device: &Device, batch: usize) ->
     let mut cases: Vec<(String, Case)> =
         families.map(|family| (format!("{family:?}").to_lowercase(), Case::standard(family, batch))).into();
     let tables =
-        Case { input: InputKind::Tables, embedding_update: Update::Touched, ..Case::standard(Family::Mmoe, batch) };
+        Case { input: InputKind::Tables, embedding_optimizer: Tables::LazyAdam, ..Case::standard(Family::Mmoe, batch) };
     cases.push(("mmoe, 20 tables of 10,000 x 16".into(), tables));
     for (label, case) in cases {
         let mut runner = Runner::new(&case, device, 2)?;

@@ -1,5 +1,6 @@
-// Gathers fields into the input slot, and updates the table rows that a batch touches, each from the samples that
-// hold it, in their order. The host sorts ids into segments (one per distinct table row) when it forms the batch.
+// Gathers the table rows of a batch into a compact block, fields from that into the input slot, and updates the table
+// rows, each from the samples that hold it, in their order. The host sorts ids into segments (one per distinct table
+// row) when it forms the batch. Only the kernels of a shard see tables, and only a part of them: what one binding holds.
 
 /// A column of the input slot.
 struct Column {
@@ -12,8 +13,16 @@ struct Column {
 struct Field {
     column: u32, // the first of its columns in the input slot
     dim: u32,    // floats in a vector of its table
-    table: u32,  // the table's first vec4
     mean: u32,   // 1: the mean of the bag's vectors, 0: their sum
+}
+
+/// A run of table rows in buffers of its own, and the segments of the batch that lie in it.
+struct Shard {
+    start: u32,     // its first vec4, among those of all tables
+    length: u32,    // vec4s
+    segments: u32,  // its first segment
+    segment_end: u32,
+    optimizer: Constants,
 }
 
 const DENSE = 0u;
@@ -23,12 +32,23 @@ const BAG = 1u;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
 @group(0) @binding(2) var<storage, read> fields: array<Field>;
 @group(0) @binding(3) var<storage, read> columns: array<Column>; // as many as the slot's stride; padding has width 0
-@group(0) @binding(4) var<storage, read_write> tables: array<vec4f>;
+@group(0) @binding(4) var<storage, read_write> rows: array<vec4f>; // [segments, widest] of the tables
 @group(0) @binding(5) var<storage, read_write> slot: array<vec4f>; // the input slot, or its gradient
-@group(0) @binding(6) var<storage, read_write> first: array<vec4f>;
-@group(0) @binding(7) var<storage, read_write> second: array<vec4f>;
-@group(0) @binding(8) var<storage, read> broken: array<u32>;
-@group(0) @binding(9) var<storage, read_write> touched: array<u32>; // of each vec4 of the tables, the last step with it
+@group(0) @binding(6) var<uniform> shard: Shard;
+@group(0) @binding(7) var<storage, read_write> tables: array<vec4f>; // and the three behind: of a shard
+@group(0) @binding(8) var<storage, read_write> first: array<vec4f>;
+@group(0) @binding(9) var<storage, read_write> second: array<vec4f>;
+@group(0) @binding(10) var<storage, read_write> touched: array<u32>; // of each vec4, the last step with it
+@group(0) @binding(11) var<storage, read> broken: array<u32>;
+
+@compute @workgroup_size(LANES)
+fn embedding_rows(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if is_outside(part) {
+        return;
+    }
+    rows[part.segment * step.widest + part.component] = tables[place(part)];
+}
 
 @compute @workgroup_size(LANES)
 fn embedding_forward(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -63,10 +83,9 @@ fn pooled(field: u32, row: u32, component: u32) -> vec4f {
     let bag = field * step.rows + row;
     let start = batch[step.bag_starts + bag];
     let end = batch[step.bag_starts + bag + 1u];
-    let stride = (f.dim + 3u) / 4u;
     var sum = vec4f(0.0);
     for (var i = start; i < end; i++) {
-        sum += tables[f.table + batch[step.ids + i] * stride + component];
+        sum += rows[batch[step.ids + i] * step.widest + component];
     }
     if f.mean == 1u && end - start > 1u {
         sum /= f32(end - start);
@@ -77,54 +96,102 @@ fn pooled(field: u32, row: u32, component: u32) -> vec4f {
 @compute @workgroup_size(LANES)
 fn embedding_adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let part = part_of(flat(id, groups));
-    if part.segment >= step.segments || is_outside(part) || is_broken() {
+    if is_outside(part) || is_broken() {
         return;
     }
-    let g = row_gradient(part);
-    let i = batch[step.segment_rows + part.segment] + part.component;
-    let u = adam_update(tables[i], first[i], second[i], g, step.rate, step.root, step.betas, step.eps);
+    let i = place(part);
+    let u = adam_update(tables[i], first[i], second[i], row_gradient(part), shard.optimizer);
     tables[i] = u.parameter;
     first[i] = u.first;
     second[i] = u.second;
-    touched[i] = step.step;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_adagrad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if is_outside(part) || is_broken() {
+        return;
+    }
+    let i = place(part);
+    let u = adagrad_update(tables[i], first[i], row_gradient(part), shard.optimizer);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_momentum(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if is_outside(part) || is_broken() {
+        return;
+    }
+    let i = place(part);
+    let u = momentum_update(tables[i], first[i], row_gradient(part), shard.optimizer);
+    tables[i] = u.parameter;
+    first[i] = u.first;
 }
 
 @compute @workgroup_size(LANES)
 fn embedding_sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let part = part_of(flat(id, groups));
-    if part.segment >= step.segments || is_outside(part) || is_broken() {
+    if is_outside(part) || is_broken() {
         return;
     }
-    let i = batch[step.segment_rows + part.segment] + part.component;
-    let u = sgd_update(tables[i], first[i], row_gradient(part), step.rate, step.momentum);
-    tables[i] = u.parameter;
-    first[i] = u.first;
-    touched[i] = step.step;
+    let i = place(part);
+    tables[i] = sgd_update(tables[i], row_gradient(part), shard.optimizer);
 }
 
-// The rows that the batch does not hold: their gradient is zero, but their momentum moves them on.
+// The rows that the batch does not hold: their gradient is zero, but their momentum or their decay may move them.
+
+@compute @workgroup_size(LANES)
+fn embedding_marks(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let part = part_of(flat(id, groups));
+    if is_outside(part) {
+        return;
+    }
+    touched[place(part)] = step.step;
+}
 
 @compute @workgroup_size(LANES)
 fn embedding_adam_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = flat(id, groups);
-    if i >= step.table_length || touched[i] == step.step || is_broken() {
+    if i >= shard.length || touched[i] == step.step || is_broken() {
         return;
     }
-    let u = adam_update(tables[i], first[i], second[i], vec4f(0.0), step.rate, step.root, step.betas, step.eps);
+    let u = adam_update(tables[i], first[i], second[i], vec4f(0.0), shard.optimizer);
     tables[i] = u.parameter;
     first[i] = u.first;
     second[i] = u.second;
 }
 
 @compute @workgroup_size(LANES)
-fn embedding_sgd_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn embedding_adagrad_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let i = flat(id, groups);
-    if i >= step.table_length || touched[i] == step.step || is_broken() {
+    if i >= shard.length || touched[i] == step.step || is_broken() {
         return;
     }
-    let u = sgd_update(tables[i], first[i], vec4f(0.0), step.rate, step.momentum);
+    let u = adagrad_update(tables[i], first[i], vec4f(0.0), shard.optimizer);
     tables[i] = u.parameter;
     first[i] = u.first;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_momentum_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
+    if i >= shard.length || touched[i] == step.step || is_broken() {
+        return;
+    }
+    let u = momentum_update(tables[i], first[i], vec4f(0.0), shard.optimizer);
+    tables[i] = u.parameter;
+    first[i] = u.first;
+}
+
+@compute @workgroup_size(LANES)
+fn embedding_sgd_others(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
+    if i >= shard.length || touched[i] == step.step || is_broken() {
+        return;
+    }
+    tables[i] = sgd_update(tables[i], vec4f(0.0), shard.optimizer);
 }
 
 /// A vec4 of a segment's table row.
@@ -133,14 +200,19 @@ struct Part {
     component: u32,
 }
 
+/// Of the shard, counted from its first segment.
 fn part_of(i: u32) -> Part {
-    return Part(i / step.widest, i % step.widest);
+    return Part(shard.segments + i / step.widest, i % step.widest);
 }
 
-/// Whether the segment's table is too narrow to have this vec4.
+/// Whether the shard has no such segment, or its table is too narrow to have this vec4.
 fn is_outside(part: Part) -> bool {
-    let bag = batch[step.segment_bags + batch[step.segment_starts + part.segment]];
-    return 4u * part.component >= fields[bag / step.rows].dim;
+    return part.segment >= shard.segment_end || part.component >= batch[step.segment_widths + part.segment];
+}
+
+/// Where the vec4 lies in the shard.
+fn place(part: Part) -> u32 {
+    return batch[step.segment_rows + part.segment] - shard.start + part.component;
 }
 
 /// Four components of the gradient of a segment's table row; `slot` holds the input slot's.

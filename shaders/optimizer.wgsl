@@ -13,10 +13,32 @@ fn adam(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if i >= step.dense_length || is_broken() {
         return;
     }
-    let u = adam_update(params[i], first[i], second[i], gradient(i), step.rate, step.root, step.betas, step.eps);
+    let u = adam_update(params[i], first[i], second[i], gradient(i), step.optimizer);
     params[i] = u.parameter;
     first[i] = u.first;
     second[i] = u.second;
+}
+
+@compute @workgroup_size(LANES)
+fn adagrad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
+    if i >= step.dense_length || is_broken() {
+        return;
+    }
+    let u = adagrad_update(params[i], first[i], gradient(i), step.optimizer);
+    params[i] = u.parameter;
+    first[i] = u.first;
+}
+
+@compute @workgroup_size(LANES)
+fn momentum(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let i = flat(id, groups);
+    if i >= step.dense_length || is_broken() {
+        return;
+    }
+    let u = momentum_update(params[i], first[i], gradient(i), step.optimizer);
+    params[i] = u.parameter;
+    first[i] = u.first;
 }
 
 @compute @workgroup_size(LANES)
@@ -25,9 +47,7 @@ fn sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups
     if i >= step.dense_length || is_broken() {
         return;
     }
-    let u = sgd_update(params[i], first[i], gradient(i), step.rate, step.momentum);
-    params[i] = u.parameter;
-    first[i] = u.first;
+    params[i] = sgd_update(params[i], gradient(i), step.optimizer);
 }
 
 fn gradient(i: u32) -> vec4f {

@@ -33,6 +33,13 @@ pub trait Executor {
     /// A copy of the parameters; waits for the steps before.
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError>;
 
+    /// Makes the optimizers' arrays, as they are before the first step of a rule, so that they are in the state and there
+    /// is room for them. Where those of the rule's formulas are there already, they stay.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError>;
+
     /// Names and shapes of all that training goes on from, tensor by tensor, the parameters first.
     fn state(&self) -> Vec<(String, Vec<usize>)>;
 

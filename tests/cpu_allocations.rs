@@ -8,7 +8,7 @@ mod random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use polygate::optim::{EmbeddingUpdate, Rule};
+use polygate::optim::{Adagrad, LazyAdam, Optimizer, Rule, TableOptimizer};
 use polygate::plan::Plan;
 use polygate::reference::{BLOCK_ROWS, Reference};
 
@@ -57,8 +57,9 @@ fn after_the_first_steps_only_products_and_rayons_queue_allocate() {
     for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
         let plan = random::plan(model);
         let batches: Vec<_> = (0..4).map(|seed| random::batch(&plan.input, plan.tasks.len(), ROWS, seed)).collect();
-        for embedding in [EmbeddingUpdate::All, EmbeddingUpdate::Touched] {
-            let rule = Rule { embedding, ..Rule::default() };
+        let lazy = TableOptimizer::LazyAdam(LazyAdam::default());
+        let adagrad = Optimizer::Adagrad(Adagrad::default());
+        for rule in [Rule::default(), Rule::default().with_tables(lazy), adagrad.into()] {
             let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, i as u64));
             let mut run = |steps: std::ops::Range<u64>| {
                 steps.for_each(|s| cpu.train_step(&batches[s as usize % batches.len()], &rule, s + 1));
@@ -68,8 +69,8 @@ fn after_the_first_steps_only_products_and_rayons_queue_allocate() {
             run(WARM_UP..WARM_UP + STEPS);
             let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
             let allowed = 2 * products(&plan) * STEPS as usize + QUEUE_BLOCKS;
-            println!("{name}, {embedding:?}: {allocations} allocations, {allowed} allowed");
-            assert!(allocations <= allowed, "{name}, {embedding:?}: {allocations} allocations, {allowed} allowed");
+            println!("{name}, {rule:?}: {allocations} allocations, {allowed} allowed");
+            assert!(allocations <= allowed, "{name}, {rule:?}: {allocations} allocations, {allowed} allowed");
         }
     }
 }

@@ -46,7 +46,7 @@ impl Files {
 
     fn load(&self, config: &str) -> Result<Splits, DataError> {
         let Sections { data, feature, task } = toml::from_str(config).unwrap();
-        load(&data, &feature, &task, self.path(), 7)
+        load(&data, &feature, &task, self.path(), 7, None)
     }
 
     fn loaded(&self, config: &str) -> Splits {
@@ -678,5 +678,5 @@ fn paths_may_be_absolute() {
     let absolute: PathBuf = files.path().join("t.csv");
     let config = X_AND_Y.replace("t.csv", &absolute.display().to_string());
     let Sections { data, feature, task } = toml::from_str(&config).unwrap();
-    assert!(load(&data, &feature, &task, Path::new("/nowhere"), 0).is_ok());
+    assert!(load(&data, &feature, &task, Path::new("/nowhere"), 0, None).is_ok());
 }

@@ -34,15 +34,22 @@ const BACKWARD_GROUP: (&str, &str) = ("level input gradient", "group 8x8");
 const TOWERS: (&str, &str) = ("towers and loss", "lanes 8x8");
 const WEIGHTS: (&str, &str) = ("weight gradients", "8x8");
 const ADAM: (&str, &str) = ("optimizer", "adam");
+const DECAY: (&str, &str) = ("optimizer", "adam with decay");
+const ADAMW: (&str, &str) = ("optimizer", "adamw");
+const ADAGRAD: (&str, &str) = ("optimizer", "adagrad");
+const MOMENTUM: (&str, &str) = ("optimizer", "momentum");
 const SGD: (&str, &str) = ("optimizer", "sgd");
 const GATHER: (&str, &str) = ("gather", "");
 const EMBEDDING: (&str, &str) = ("embedding forward", "");
 const ROWS: (&str, &str) = ("embedding update", "adam");
+const LAZY: (&str, &str) = ("embedding update", "lazy adam");
+const COPY: (&str, &str) = ("embedding rows", "");
+const MARKS: (&str, &str) = ("embedding marks", "");
 const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 52] = [
+const FAULTS: [Fault; 66] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -188,8 +195,14 @@ const FAULTS: [Fault; 52] = [
     // Optimizers.
     fault("the last slot left out", SGD, "s < step.slots", "s + 1u < step.slots"),
     fault("a second moment without its square", ADAM, "betas.w * g * g", "betas.w * g"),
-    fault("eps inside the correction", ADAM, "(sqrt(second) * root + eps)", "((sqrt(second) + eps) * root)"),
+    fault("eps inside the correction", ADAM, "(sqrt(second) * c.root + c.eps)", "((sqrt(second) + c.eps) * c.root)"),
     fault("the last parameters not moved", ADAM, "i >= step.dense_length", "i + 1u >= step.dense_length"),
+    fault("a weight decay left out", DECAY, "g + c.decay * p", "g"),
+    fault("a weight decay that is a share of the gradient", SGD, "g + c.decay * p", "g + c.decay * g"),
+    fault("AdamW's decay left out", ADAMW, "c.keep * p - c.rate", "p - c.rate"),
+    fault("squares that are not summed", ADAGRAD, "sum + g * g", "g * g"),
+    fault("Adagrad's root of the sum before", ADAGRAD, "sqrt(first) + c.eps", "sqrt(sum) + c.eps"),
+    fault("a momentum that does not fade", MOMENTUM, "c.momentum * m + decayed", "m + decayed"),
     fault("updates after a broken loss", SGD, "found = found || broken[t] != 0u;", "found = false;"),
     // Embeddings.
     fault(
@@ -199,10 +212,10 @@ const FAULTS: [Fault; 52] = [
         "if f.mean == 2u && end - start > 1u",
     ),
     fault(
-        "a table's row of the wrong length",
+        "rows of the wrong length in the compact block",
         EMBEDDING,
-        "batch[step.ids + i] * stride",
-        "batch[step.ids + i] * f.dim",
+        "batch[step.ids + i] * step.widest",
+        "batch[step.ids + i] * ((f.dim + 3u) / 4u)",
     ),
     fault(
         "a gradient of the wrong row",
@@ -210,9 +223,42 @@ const FAULTS: [Fault; 52] = [
         "slot[bag % step.rows * step.slot_stride",
         "slot[bag / step.rows * step.slot_stride",
     ),
-    fault("a row that is not marked", ROWS, "touched[i] = step.step;", ""),
+    fault(
+        "the dense parameters' constants for a table",
+        LAZY,
+        "row_gradient(part), shard.optimizer);",
+        "row_gradient(part), step.optimizer);",
+    ),
+    fault("a shard taken to start with the tables", COPY, " - shard.start", ""),
+    fault(
+        "a shard's last segment left out",
+        ROWS,
+        "part.segment >= shard.segment_end",
+        "part.segment + 1u >= shard.segment_end",
+    ),
+    fault(
+        "a shard's first segment left out",
+        COPY,
+        "shard.segments + i / step.widest",
+        "shard.segments + 1u + i / step.widest",
+    ),
+    fault("a narrow row copied too far", COPY, "part.component >= batch", "part.component > batch"),
+    fault("a gradient of another shard's segment", ROWS, "shard.segments + i / step.widest", "i / step.widest"),
+    fault("a row that is not marked", MARKS, "touched[place(part)] = step.step;", ""),
+    fault("the last vec4 of a shard left out", OTHERS, "i >= shard.length", "i + 1u >= shard.length"),
     fault("rows of the batch moved twice", OTHERS, "touched[i] == step.step || ", ""),
-    fault("ids of the next row", GATHER, "dataset[source.starts + row]", "dataset[source.starts + row + 1u]"),
+    fault(
+        "numbers of the next row",
+        GATHER,
+        "dataset[batch[step.order + row] * width",
+        "dataset[(batch[step.order + row] + 1u) * width",
+    ),
+    fault(
+        "labels in the place of masks",
+        GATHER,
+        "return step.masks + row * step.tasks + label - step.tasks;",
+        "return step.labels + row * step.tasks + label - step.tasks;",
+    ),
 ];
 
 impl Fault {

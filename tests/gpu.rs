@@ -11,7 +11,9 @@ use polygate::data::{Batch, Contents, Order};
 use polygate::executor::Executor;
 use polygate::gpu::{Checks, Gpu, GpuExecutor, STEPS_PER_SUBMISSION};
 use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
-use polygate::optim::{EmbeddingUpdate, Optimizer, Rule, Sgd};
+use polygate::optim::{
+    Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd, TableOptimizer,
+};
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::Reference;
 use support::gpu::test_adapters;
@@ -135,7 +137,7 @@ fn golden_cases_hold_in_every_variant() {
 /// Logits before, and the gradients of a step.
 fn logits_and_gradients(mut executor: GpuExecutor, case: &Case) -> (Vec<f64>, Parameters<f64>) {
     let logits = executor.predict(&mut std::iter::once(case.batch.clone())).unwrap();
-    let optimizer = Optimizer::Sgd(Sgd { learning_rate: RATE, momentum: 0.0 });
+    let optimizer = Optimizer::Sgd(Sgd { learning_rate: RATE, ..Sgd::default() });
     let rule = Rule { seed: case.seed, ..optimizer.into() };
     executor.train_step(&case.batch, &rule, 1).unwrap();
     let after = executor.parameters().unwrap();
@@ -307,19 +309,39 @@ fn widths_of_one_and_a_thousand_match_the_reference() {
     });
 }
 
-fn rules(optimizer: Optimizer) -> [Rule; 2] {
-    [EmbeddingUpdate::All, EmbeddingUpdate::Touched].map(|embedding| Rule { optimizer, embedding, ..Rule::default() })
+/// Every kind of optimizer, of the dense parameters and of tables, with decay where it has one.
+fn rules() -> Vec<Rule> {
+    let (learning_rate, weight_decay, l2) = (1e-2, 0.05, 0.05);
+    let adam = Adam { learning_rate, eps: 1e-4, weight_decay, ..Adam::default() };
+    let adamw = AdamW { learning_rate, eps: 1e-4, weight_decay: 1.0, ..AdamW::default() };
+    let adagrad = Adagrad { learning_rate, eps: 1e-4, initial: 0.1, weight_decay };
+    let optimizers = [
+        Optimizer::Adam(Adam { weight_decay: 0.0, ..adam }),
+        Optimizer::Adam(adam),
+        Optimizer::AdamW(adamw),
+        Optimizer::Adagrad(adagrad),
+        Optimizer::Sgd(Sgd { learning_rate, momentum: 0.9, weight_decay }),
+        Optimizer::Sgd(Sgd { learning_rate, momentum: 0.0, weight_decay }),
+    ];
+    let tables = [
+        TableOptimizer::Adam(adam),
+        TableOptimizer::AdamW(adamw),
+        TableOptimizer::LazyAdam(LazyAdam { learning_rate, eps: 1e-4, l2, ..LazyAdam::default() }),
+        TableOptimizer::Adagrad(SparseAdagrad { learning_rate, eps: 1e-4, initial: 0.1, l2 }),
+        TableOptimizer::Sgd(SparseSgd { learning_rate, l2 }),
+    ];
+    let mut rules: Vec<Rule> = optimizers.map(Rule::from).into();
+    rules.extend(tables.map(|tables| Rule::from(optimizers[4]).with_tables(tables)));
+    let schedule = Schedule::Cosine(Cosine { warmup_steps: 2, steps: Some(4), least: 0.1 });
+    rules.push(Rule { schedule, ..rules[0].clone() });
+    rules
 }
 
 /// Adam is near-discontinuous where a gradient is near zero, so parameters are held to a share of the learning rate.
 #[test]
-fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
-    let optimizers = [
-        Optimizer::Adam(polygate::optim::Adam { learning_rate: 1e-2, eps: 1e-4, ..Default::default() }),
-        Optimizer::Sgd(Sgd { learning_rate: 1e-2, momentum: 0.9 }),
-    ];
+fn parameters_after_steps_of_every_optimizer_match_the_reference() {
     each_device(|device, gpu| {
-        for rule in optimizers.into_iter().flat_map(rules) {
+        for rule in rules() {
             let plan = random::plan(random::FAMILIES[2].1);
             let parameters = random::parameters(&plan, 5);
             let mut reference = Reference::new(plan.clone(), parameters.map(f64::from));
@@ -341,13 +363,45 @@ fn parameters_after_steps_of_adam_and_of_momentum_match_the_reference() {
     });
 }
 
+/// The tables take 416 bytes: one shard, two that cut the middle table, and one for each two rows of the widest.
+#[test]
+fn tables_in_several_shards_give_the_same_bits_as_in_one() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let (parameters, other) = (random::parameters(&plan, 5), random::parameters(&plan, 6));
+        let bytes = 4 * plan.embedding.len as u64;
+        for rule in rules() {
+            let run = |gpu: &Gpu| {
+                let variants = gpu.default_variants();
+                let mut executor = GpuExecutor::new(gpu, plan.clone(), &other, 64, variants).unwrap();
+                for tensor in parameters.to_tensors(&plan) {
+                    executor.write_state(&tensor.name, &tensor.data).unwrap();
+                }
+                for step in 1..=4 {
+                    let rows = [64, 3, 1, 50][step as usize - 1];
+                    let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
+                    executor.train_step(&batch, &rule, step).unwrap();
+                }
+                let batch = random::batch(&plan.input, plan.tasks.len(), 64, 9);
+                let logits = executor.predict(&mut std::iter::once(batch)).unwrap();
+                (executor.parameters().unwrap().map(f32::to_bits), logits)
+            };
+            let expected = run(gpu);
+            assert_ne!(expected.0, parameters.map(f32::to_bits), "{device}: nothing was learnt");
+            for most in [bytes - 16, bytes / 2 + 16, 64] {
+                assert!(run(&gpu.clone().with_shards_of(most)) == expected, "{device} {rule:?} shards of {most} bytes");
+            }
+        }
+    });
+}
+
 #[test]
 fn sums_for_progress_match_the_cpu_device() {
     each_device(|device, gpu| {
         let plan = random::plan(random::FAMILIES[0].1);
         let parameters = random::parameters(&plan, 9);
         let batch = random::batch(&plan.input, plan.tasks.len(), 300, 9);
-        let rule = Optimizer::Sgd(Sgd { learning_rate: 0.0, momentum: 0.0 }).into();
+        let rule = Optimizer::Sgd(Sgd { learning_rate: 0.0, ..Sgd::default() }).into();
         let mut cpu = Reference::new(plan.clone(), parameters.clone());
         let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
         for _ in 0..2 {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use polygate::kernels::{self, Kernel, ShaderStruct, Source, Step, kernels};
+use polygate::kernels::{self, Constants, Kernel, ShaderStruct, Source, Step, kernels};
 
 fn parse(source: &Source) -> naga::Module {
     let wgsl = source.wgsl();
@@ -64,9 +64,11 @@ fn assert_same<T: ShaderStruct>(shader: &str) {
 fn host_structs_lie_as_the_shaders_declare_them() {
     for shader in ["embedding", "level", "loss", "weight_grad", "optimizer"] {
         assert_same::<Step>(shader);
+        assert_same::<Constants>(shader);
     }
     assert_same::<kernels::embedding::Column>("embedding");
     assert_same::<kernels::embedding::Field>("embedding");
+    assert_same::<kernels::embedding::Shard>("embedding");
     assert_same::<kernels::level::Op>("level");
     assert_same::<kernels::loss::Task>("loss");
     assert_same::<kernels::weight_grad::Layer>("weight_grad");

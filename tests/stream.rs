@@ -59,12 +59,12 @@ impl Place {
 
     fn in_memory(&self, more: &str) -> Splits {
         let Sections { data, feature, task } = self.sections(more);
-        load(&data, &feature, &task, self.path(), SEED).unwrap()
+        load(&data, &feature, &task, self.path(), SEED, None).unwrap()
     }
 
     fn try_stream(&self, sections: &Sections) -> Result<Streamed, DataError> {
         let Sections { data, feature, task } = sections;
-        stream(data, data.stream.as_ref().unwrap(), feature, task, self.path(), SEED)
+        stream(data, data.stream.as_ref().unwrap(), feature, task, self.path(), SEED, None)
     }
 
     fn streamed(&self, more: &str) -> Streamed {

@@ -7,7 +7,7 @@ use polygate::config::{CgcConfig, MixtureConfig, ModelConfig, PerLevel, PleConfi
 use polygate::optim::{Optimizer, Rule};
 use polygate::plan::{Field, Input, Level, Plan, Pooling, Table, Task, TaskKind};
 
-use super::Update;
+use super::Tables;
 
 /// Width of the dense input, and of what the tables give together.
 const WIDTH: usize = 320;
@@ -55,16 +55,16 @@ pub struct Case {
     /// Rows of each of the 20 tables
     #[arg(long, default_value_t = 10_000)]
     pub table_rows: usize,
-    /// Which table rows a step moves: all, as torch.optim.Adam does, or touched, as torch.optim.SparseAdam does
-    #[arg(long, value_enum, default_value = "all")]
-    pub embedding_update: Update,
+    /// What moves the tables: adam all rows, as torch.optim.Adam does, lazy-adam the batch's, as torch.optim.SparseAdam
+    #[arg(long, value_enum, default_value = "adam")]
+    pub embedding_optimizer: Tables,
 }
 
 impl Case {
     /// The standard model of a family, dense input.
     pub fn standard(family: Family, batch: usize) -> Self {
-        let (input, embedding_update) = (InputKind::Dense, Update::All);
-        Self { family, experts: None, tasks: 3, batch, input, table_rows: 10_000, embedding_update }
+        let (input, embedding_optimizer) = (InputKind::Dense, Tables::Adam);
+        Self { family, experts: None, tasks: 3, batch, input, table_rows: 10_000, embedding_optimizer }
     }
 
     pub fn plan(&self) -> anyhow::Result<Arc<Plan>> {
@@ -76,7 +76,7 @@ impl Case {
     }
 
     pub fn rule(&self) -> Rule {
-        Rule { embedding: self.embedding_update.into(), ..Rule::default() }
+        Rule::from(Optimizer::default()).with_tables(self.embedding_optimizer.into())
     }
 
     fn model(&self) -> ModelConfig {

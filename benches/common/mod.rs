@@ -11,7 +11,7 @@ pub use case::{Case, Family, InputKind};
 pub use measure::{Limits, Measured, Runner};
 
 use polygate::data::{Batch, Contents};
-use polygate::optim::EmbeddingUpdate;
+use polygate::optim::{Adam, LazyAdam, TableOptimizer};
 use polygate::plan::Plan;
 
 /// The first of a case's batches, ready for a device.
@@ -20,18 +20,20 @@ pub fn batch(plan: &Plan, rows: usize) -> Batch {
     Batch::gather(&numbers::rows(plan, rows, 0), &plan.input, &order, Contents::ValuesAndSegments)
 }
 
-/// `--embedding-update`
+/// `--embedding-optimizer`
 #[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
-pub enum Update {
-    All,
-    Touched,
+pub enum Tables {
+    /// Of all rows.
+    Adam,
+    /// Of the batch's rows.
+    LazyAdam,
 }
 
-impl From<Update> for EmbeddingUpdate {
-    fn from(update: Update) -> Self {
-        match update {
-            Update::All => Self::All,
-            Update::Touched => Self::Touched,
+impl From<Tables> for TableOptimizer {
+    fn from(tables: Tables) -> Self {
+        match tables {
+            Tables::Adam => Self::Adam(Adam::default()),
+            Tables::LazyAdam => Self::LazyAdam(LazyAdam::default()),
         }
     }
 }

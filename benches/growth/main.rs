@@ -11,7 +11,7 @@ mod table;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use common::{Case, Family, InputKind, Limits, Measured, Update};
+use common::{Case, Family, InputKind, Limits, Measured, Tables};
 use polygate::device::{Device, DeviceOptions};
 use polygate::executor::ExecutorError;
 use table::Row;
@@ -57,7 +57,7 @@ pub enum Axis {
     Batch,
     Experts,
     Tasks,
-    /// Of each of 20 tables of width 16, with `embedding_update = "touched"`.
+    /// Of each of 20 tables of width 16, under lazy Adam.
     TableRows,
 }
 
@@ -92,7 +92,7 @@ impl Axis {
             Self::Experts => Case { experts: Some(value), ..standard },
             Self::Tasks => Case { tasks: value, ..standard },
             Self::TableRows => {
-                Case { input: InputKind::Tables, table_rows: value, embedding_update: Update::Touched, ..standard }
+                Case { input: InputKind::Tables, table_rows: value, embedding_optimizer: Tables::LazyAdam, ..standard }
             }
         }
     }

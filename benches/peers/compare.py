@@ -61,17 +61,17 @@ def cases(binary):
     eager, compiled = dict(tables), dict(tables, compile=True)
     # Both updates of both sides: PyTorch's best is what counts.
     cpu_tables = [
-        cpu(label="polygate touched", embedding_update="touched", **tables),
+        cpu(label="polygate touched", embedding_optimizer="lazy-adam", **tables),
         torch("torch eager, SparseAdam", optimizer="sparse", **eager),
         torch("torch compiled, SparseAdam", optimizer="sparse", **compiled),
-        cpu(label="polygate all rows", embedding_update="all", **tables),
+        cpu(label="polygate all rows", embedding_optimizer="adam", **tables),
         torch("torch eager, Adam", **eager),
         torch("torch compiled, Adam", **compiled),
         torch("torch eager, fused Adam", optimizer="fused-adam", **eager),
     ]
     gpu_tables = [
-        gpu(label="polygate touched", embedding_update="touched", **tables),
-        gpu(label="polygate all rows", embedding_update="all", **tables),
+        gpu(label="polygate touched", embedding_optimizer="lazy-adam", **tables),
+        gpu(label="polygate all rows", embedding_optimizer="adam", **tables),
     ]
     both = [1024, 4096]
     return {

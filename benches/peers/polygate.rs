@@ -33,7 +33,7 @@ struct Report<'a> {
     threads: usize,
     family: String,
     input: String,
-    embedding_update: String,
+    embedding_optimizer: String,
     batch: usize,
     #[serde(flatten)]
     measured: Measured,
@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
         threads: std::thread::available_parallelism()?.get(),
         family: lower(format!("{:?}", case.family)),
         input: lower(format!("{:?}", case.input)),
-        embedding_update: lower(format!("{:?}", case.embedding_update)),
+        embedding_optimizer: lower(format!("{:?}", case.embedding_optimizer)),
         batch: case.batch,
         measured,
     };

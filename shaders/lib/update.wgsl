@@ -1,4 +1,4 @@
-// Optimizer updates of four parameters, as optim.rs defines them. For shaders that bind `step` and `broken`.
+// Optimizer updates of four parameters, by the formulas of optim/formula.rs. For shaders that bind `step` and `broken`.
 
 struct Updated {
     parameter: vec4f,
@@ -6,17 +6,31 @@ struct Updated {
     second: vec4f,
 }
 
-/// `rate` is the learning rate / (1 - beta1^step), `root` is 1 / sqrt(1 - beta2^step);
-/// betas are (beta1, beta2, 1 - beta1, 1 - beta2).
-fn adam_update(p: vec4f, m: vec4f, v: vec4f, g: vec4f, rate: f32, root: f32, betas: vec4f, eps: f32) -> Updated {
-    let first = betas.x * m + betas.z * g;
-    let second = betas.y * v + betas.w * g * g;
-    return Updated(p - rate * first / (sqrt(second) * root + eps), first, second);
+/// The gradient with its decay.
+fn decayed(g: vec4f, p: vec4f, c: Constants) -> vec4f {
+    return g + c.decay * p;
 }
 
-fn sgd_update(p: vec4f, m: vec4f, g: vec4f, rate: f32, momentum: f32) -> Updated {
-    let first = momentum * m + g;
-    return Updated(p - rate * first, first, vec4f(0.0));
+fn adam_update(p: vec4f, m: vec4f, v: vec4f, gradient: vec4f, c: Constants) -> Updated {
+    let g = decayed(gradient, p, c);
+    let first = c.betas.x * m + c.betas.z * g;
+    let second = c.betas.y * v + c.betas.w * g * g;
+    return Updated(c.keep * p - c.rate * first / (sqrt(second) * c.root + c.eps), first, second);
+}
+
+fn adagrad_update(p: vec4f, sum: vec4f, gradient: vec4f, c: Constants) -> Updated {
+    let g = decayed(gradient, p, c);
+    let first = sum + g * g;
+    return Updated(p - c.rate * g / (sqrt(first) + c.eps), first, vec4f(0.0));
+}
+
+fn momentum_update(p: vec4f, m: vec4f, gradient: vec4f, c: Constants) -> Updated {
+    let first = c.momentum * m + decayed(gradient, p, c);
+    return Updated(p - c.rate * first, first, vec4f(0.0));
+}
+
+fn sgd_update(p: vec4f, gradient: vec4f, c: Constants) -> vec4f {
+    return p - c.rate * decayed(gradient, p, c);
 }
 
 /// Whether some task's loss was not finite: from that step on nothing changes any more.

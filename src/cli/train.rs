@@ -10,8 +10,8 @@ use crate::data::TrainRows;
 use crate::executor::Progress;
 use crate::format::percent;
 use crate::plan::Task;
-use crate::run::RunFolder;
-use crate::train::{Event, Prepared, Start, TrainState, fit, prepare};
+use crate::run::{Run, RunFolder, Which};
+use crate::train::{Event, Prepared, Start, TrainState, fit, prepare_from};
 
 /// Train the model of a config.
 ///
@@ -39,6 +39,10 @@ pub struct TrainArgs {
     /// Go on with the run in this folder, of the same config and data, from its newest checkpoint
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init"])]
     resume: Option<PathBuf>,
+    /// Train a new run on new data, from this run's best parameters: ids that it knows keep their vectors, new ones are
+    /// added, and numbers are scaled as they were. With --resume: what that run continued
+    #[arg(long = "continue", value_name = "RUN", conflicts_with = "init")]
+    continued: Option<PathBuf>,
     /// What every random choice derives from, instead of the config's `seed`
     #[arg(long)]
     seed: Option<u64>,
@@ -49,10 +53,12 @@ impl TrainArgs {
         let mut config = Config::load(&self.config, &self.set)?;
         config.seed = self.seed.unwrap_or(config.seed);
         let device = self.device.select()?;
-        let prepared = prepare(config, &self.data_dir.folder(&self.config))?;
+        let run = self.continued.as_ref().map(|run| Run::load(run, Which::Best)).transpose()?;
+        let schema = run.as_ref().map(|run| &run.schema);
+        let prepared = prepare_from(config, &self.data_dir.folder(&self.config), schema)?;
         let (mut folder, start) = match &self.resume {
             Some(run) => RunFolder::resume(run, &prepared, &device)?,
-            None => self.begin(&prepared)?,
+            None => self.begin(&prepared, run.as_ref())?,
         };
         let stop = stop_on_interrupt()?;
 
@@ -81,9 +87,12 @@ impl TrainArgs {
     }
 
     /// A new run's folder and start.
-    fn begin(&self, prepared: &Prepared) -> anyhow::Result<(RunFolder, Start)> {
-        let parameters = prepared.parameters(self.init.as_deref())?;
-        let init = self.init.as_ref().map(|_| &parameters);
+    fn begin(&self, prepared: &Prepared, run: Option<&Run>) -> anyhow::Result<(RunFolder, Start)> {
+        let parameters = match run {
+            Some(run) => prepared.grown(&run.parameters.to_tensors(&run.plan))?,
+            None => prepared.parameters(self.init.as_deref())?,
+        };
+        let init = (self.init.is_some() || run.is_some()).then_some(&parameters);
         let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
         Ok((folder, Start::Parameters(parameters)))
     }

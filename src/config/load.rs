@@ -41,7 +41,7 @@ pub enum ConfigError {
     #[error("--set {key}: {reason}")]
     OverridePath { key: String, reason: String },
     #[error("{path}: {key} = {value}: {must}")]
-    Value { path: PathBuf, key: &'static str, value: String, must: &'static str },
+    Value { path: PathBuf, key: String, value: String, must: &'static str },
 }
 
 /// `key.path=value` of `--set`. A part of the path that is a number counts in a list: `task.0.weight=2`.
@@ -95,15 +95,15 @@ impl Config {
         Ok(config)
     }
 
-    /// How a step changes the parameters.
-    pub fn rule(&self) -> Rule {
-        Rule { seed: self.seed, ..self.train.rule() }
+    /// How a step changes the parameters in a run of so many.
+    pub fn rule(&self, run_steps: u64) -> Rule {
+        Rule { seed: self.seed, ..self.train.rule(run_steps) }
     }
 
     /// A value that cannot be, as its key, itself and what it must be.
-    fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
-        let positive = |key, value: usize| match value {
-            0 => Err((key, "0".into(), "must be at least 1")),
+    fn check(&self) -> Result<(), (String, String, &'static str)> {
+        let positive = |key: &str, value: usize| match value {
+            0 => Err((key.into(), "0".into(), "must be at least 1")),
             _ => Ok(()),
         };
         positive("train.epochs", self.train.epochs)?;
@@ -113,7 +113,7 @@ impl Config {
             positive("data.stream.shard_rows", stream.shard_rows)?;
             if stream.buffer_rows < stream.shard_rows {
                 let value = stream.buffer_rows.to_string();
-                return Err(("data.stream.buffer_rows", value, "must be at least data.stream.shard_rows"));
+                return Err(("data.stream.buffer_rows".into(), value, "must be at least data.stream.shard_rows"));
             }
         }
         let optional = [
@@ -123,13 +123,13 @@ impl Config {
         ];
         optional.into_iter().try_for_each(|(key, value)| value.map_or(Ok(()), |value| positive(key, value)))?;
         if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
-            return Err(("train.min_delta", self.train.min_delta.to_string(), "must be 0 or more"));
+            return Err(("train.min_delta".into(), self.train.min_delta.to_string(), "must be 0 or more"));
         }
-        self.train.optimizer.check().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);
-                return Err(("task.weight", value, "must be 0 or more"));
+                return Err(("task.weight".into(), value, "must be 0 or more"));
             }
         }
         Ok(())

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::GaucWeight;
-use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
+use crate::optim::{Misfit, Optimizer, Rule, Schedule, TableOptimizer, TableRule};
 
 /// `[train]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,12 +13,16 @@ pub struct TrainConfig {
     pub epochs: usize,
     /// Rows per step; the last, smaller batch of an epoch is trained too.
     pub batch_size: usize,
-    /// `{ kind = "adam", learning_rate = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8 }` or
-    /// `{ kind = "sgd", learning_rate = 1e-2, momentum = 0.0 }`.
+    /// How the parameters move: `{ kind = "adam" }`, `"adamw"`, `"adagrad"` or `"sgd"`, each with `learning_rate`,
+    /// `weight_decay` and keys of its own. Default: adam with 1e-3.
     pub optimizer: Optimizer,
-    /// Which rows of the tables a step moves: all, as `torch.optim.Adam` does, or touched (those in the batch), as
-    /// `torch.optim.SparseAdam` does, whose cost does not grow with the tables.
-    pub embedding_update: EmbeddingUpdate,
+    /// How the embedding tables move: `{ kind = "adam" }` or `"adamw"`, which move all rows in each step, or
+    /// `"lazy_adam"`, `"adagrad"` or `"sgd"`, which move the rows of the batch, at a cost that does not grow with the
+    /// tables. Default: as `optimizer`, all rows.
+    pub embedding_optimizer: Option<TableOptimizer>,
+    /// A factor on all learning rates by step: `{ kind = "constant" }`, `"step"`, `"exponential"` or `"cosine"`, each with
+    /// `warmup_steps`. Default: constant, without warm-up.
+    pub schedule: Schedule,
     /// Encoded training rows of up to so many MiB are put on the adapter once, where batches are then gathered; larger
     /// ones, or all with 0, travel batch by batch. The results are the same to the bit.
     pub data_on_device_mb: u64,
@@ -45,7 +49,8 @@ impl Default for TrainConfig {
             epochs: 1,
             batch_size: 1024,
             optimizer: Optimizer::default(),
-            embedding_update: EmbeddingUpdate::default(),
+            embedding_optimizer: None,
+            schedule: Schedule::default(),
             data_on_device_mb: 1024,
             log_every: 20,
             best: None,
@@ -59,9 +64,20 @@ impl Default for TrainConfig {
 }
 
 impl TrainConfig {
-    /// How a step changes the parameters, but for the run's seed.
-    pub fn rule(&self) -> Rule {
-        Rule { optimizer: self.optimizer, embedding: self.embedding_update, ..Rule::default() }
+    /// How a step changes the parameters in a run of so many, but for the run's seed.
+    pub fn rule(&self, run_steps: u64) -> Rule {
+        let tables = self.embedding_optimizer.map_or(TableRule::Dense(self.optimizer), TableRule::from);
+        Rule { optimizer: self.optimizer, tables, schedule: self.schedule.over(run_steps), ..Rule::default() }
+    }
+
+    /// # Errors
+    /// The first number of an optimizer or of the schedule that cannot be.
+    pub(super) fn check_optimizers(&self) -> Result<(), Misfit> {
+        self.optimizer.check("train.optimizer")?;
+        if let Some(own) = &self.embedding_optimizer {
+            own.check("train.embedding_optimizer")?;
+        }
+        self.schedule.check("train.schedule")
     }
 }
 

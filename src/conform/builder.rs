@@ -7,10 +7,9 @@ use super::samples::Samples;
 use super::scene::{STEP, Scene};
 use crate::data::Batch;
 use crate::kernels::variant::{Direction, LevelWork};
-use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, embedding, gather, level, loss};
+use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, gather, level, loss};
 use crate::kernels::{optimizer, weight_grad};
-use crate::optim::{EmbeddingUpdate, Rule};
-use crate::plan::{Activation, Level, Parameters, TensorId};
+use crate::plan::{Activation, Level, TensorId};
 use crate::reference::{BLOCK_ROWS, Of, Real, Reference};
 
 /// Fills a case from a scene.
@@ -21,12 +20,13 @@ pub struct Builder {
 }
 
 /// A tensor with what a kernel must make of it.
-type Written = (TensorId, Vec<Bounded>, Vec<f32>);
+pub(super) type Written = (TensorId, Vec<Bounded>, Vec<f32>);
 
 impl Builder {
     pub fn op(mut self, op: StepOp) -> Case {
         match op {
             StepOp::Gather => self.gather(),
+            StepOp::EmbeddingRows => self.embedding_rows(),
             StepOp::EmbeddingForward => self.embedding_forward(),
             StepOp::LevelForward(_) => self.level_forward(),
             StepOp::LevelInputGrad(_) => self.level_input_grad(),
@@ -34,31 +34,32 @@ impl Builder {
             StepOp::LossSums => self.loss_sums(),
             StepOp::WeightGrad => self.weight_grad(),
             StepOp::Optimizer => self.optimizer(),
-            StepOp::EmbeddingUpdate => self.embedding_update(EmbeddingUpdate::Touched),
-            StepOp::EmbeddingOthers => self.embedding_update(EmbeddingUpdate::All),
+            StepOp::EmbeddingUpdate => self.embedding_update(true, STEP),
+            StepOp::EmbeddingMarks => self.embedding_marks(STEP as u32),
+            StepOp::EmbeddingOthers => self.embedding_update(false, STEP),
         }
         self.case
     }
 
-    fn place(&self) -> Place<'_> {
+    pub(super) fn place(&self) -> Place<'_> {
         Place { plan: &self.scene.plan, capacity: self.scene.capacity }
     }
 
-    fn push(&mut self, buffer: Buffer) -> usize {
+    pub(super) fn push(&mut self, buffer: Buffer) -> usize {
         self.case.buffers.push(buffer);
         self.case.buffers.len() - 1
     }
 
-    fn read<T: bytemuck::Pod>(&mut self, name: &'static str, content: &[T]) {
+    pub(super) fn read<T: bytemuck::Pod>(&mut self, name: &'static str, content: &[T]) {
         self.push(Buffer::read(name, content));
     }
 
-    fn dispatch(&mut self, kernel: Kernel, workgroups: Workgroups) {
+    pub(super) fn dispatch(&mut self, kernel: Kernel, workgroups: Workgroups) {
         self.case.dispatches.push(Dispatch { kernel, overrides: Vec::new(), workgroups, own: Vec::new() });
     }
 
     /// The buffers `step` and `batch`.
-    fn step_and_batch(&mut self) {
+    pub(super) fn step_and_batch(&mut self) {
         let mut step = Step::new(self.place(), self.scene.batch_size);
         step.set_training(&self.scene.plan, &self.form.rule(), STEP);
         let mut words = BatchWords::default();
@@ -116,7 +117,7 @@ impl Builder {
     }
 
     /// What a part of a step makes of tensors, from values and gradients that are given.
-    fn written(
+    pub(super) fn written(
         &self,
         part: Part,
         (values, grads): (&[TensorId], &[TensorId]),
@@ -182,26 +183,25 @@ impl Builder {
         let floats = self.scene.plan.dense.len;
         let parts = self.scene.draw.numbers(slots * floats);
         let rule = self.form.rule();
-        let after = |of: &dyn Fn(f32) -> Bounded| {
-            let mut bounded = self.scene.reference::<Bounded>(&[], &[]);
-            let sum = |i: usize| (0..slots).map(|s| of(parts[s * floats + i])).sum::<Bounded>();
-            bounded.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
-            bounded
-        };
-        let bounded = after(&Bounded::exact);
-        let mut twin = self.scene.reference::<f32>(&[], &[]);
+        let mut bounded = self.scene.reference_to_update::<Bounded>(&rule, &[]);
+        let mut twin = self.scene.reference_to_update::<f32>(&rule, &[]);
+        let before = Moved::dense(&twin);
+        let sum = |i: usize| (0..slots).map(|s| Bounded::exact(parts[s * floats + i])).sum::<Bounded>();
+        bounded.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
         let sum = |i: usize| (0..slots).map(|s| parts[s * floats + i]).sum::<f32>();
         twin.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
         self.step_and_batch();
         self.read("slots", &parts);
-        self.state(["params", "first", "second"], |p| p.dense.clone(), &bounded, &twin, |_| true);
+        for buffer in Moved::buffers("params", before, Moved::dense(&bounded), Moved::dense(&twin), |_| true) {
+            self.push(buffer);
+        }
         self.broken();
-        let kernel = kernels::plain(if matches!(self.form, Form::Adam) { "adam" } else { "sgd" });
+        let kernel = optimizer::kernel(rule.optimizer.formula());
         self.dispatch(kernel, optimizer::workgroups(self.place(), group(kernel)));
     }
 
     /// The marks of broken steps: none, unless the class is of that.
-    fn broken(&mut self) {
+    pub(super) fn broken(&mut self) {
         let tasks = self.scene.plan.tasks.len();
         let mut marks = vec![0u32; tasks];
         if self.case.class == Class::Broken {
@@ -213,118 +213,7 @@ impl Builder {
         self.read("broken", &marks);
     }
 
-    /// Parameters with their moments, before and after; `moves` says which floats a kernel is to move.
-    fn state(
-        &mut self,
-        names: [&'static str; 3],
-        block: impl Fn(&Parameters<f32>) -> Vec<f32>,
-        bounded: &Reference<Bounded>,
-        twin: &Reference<f32>,
-        moves: impl Fn(usize) -> bool,
-    ) {
-        let is_sgd = matches!(self.form, Form::Sgd);
-        let [first, second] = &self.scene.moments;
-        let before = [block(&self.scene.parameters), block(first), block(second)];
-        let dense = names[0] == "params";
-        let of = |p: &Parameters<Bounded>| if dense { p.dense.clone() } else { p.embedding.clone() };
-        let [first, second] = bounded.moments();
-        let after = [of(bounded.parameters()), of(first), of(second)];
-        let [first, second] = twin.moments();
-        let twins = [block(twin.parameters()), block(first), block(second)];
-        let mut buffers = Vec::new();
-        for (i, (name, before)) in names.into_iter().zip(before).enumerate() {
-            let mut buffer = Buffer::written(name, &before);
-            // SGD has no second moments.
-            if !(is_sgd && i == 2) {
-                for at in (0..before.len()).filter(|&at| moves(at)) {
-                    buffer.expect[at] = near((after[i][at], twins[i][at]));
-                }
-            }
-            buffers.push(buffer);
-        }
-        buffers.into_iter().for_each(|buffer| {
-            self.push(buffer);
-        });
-    }
-
-    // ---- embeddings -----------------------------------------------------------------------------------------------
-
-    fn embedding_forward(&mut self) {
-        let plan = self.scene.plan.clone();
-        let written = self.written(Part::Embedding, (&[], &[]), Of::Values, &[plan.input_slot]);
-        let mut slot = self.arena("slot", Of::Values, &[], &written);
-        // No row behind the batch is written.
-        for word in &mut slot.expect {
-            if matches!(word, Expect::Free) {
-                *word = Expect::Kept;
-            }
-        }
-        self.step_and_batch();
-        self.push(slot);
-        let tables = self.scene.parameters.embedding.clone();
-        self.push(Buffer::written("tables", &tables));
-        self.fields();
-        let kernel = kernels::plain("embedding_forward");
-        self.dispatch(kernel, embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel)));
-    }
-
-    fn fields(&mut self) {
-        let (fields, columns) = (embedding::fields(self.place()), embedding::columns(self.place()));
-        self.read("fields", &fields);
-        self.read("columns", &columns);
-    }
-
-    /// The update of the batch's table rows, or, of all, that of the others.
-    fn embedding_update(&mut self, rows: EmbeddingUpdate) {
-        let plan = self.scene.plan.clone();
-        let rule = Rule { embedding: rows, ..self.form.rule() };
-        let mut bounded = self.scene.reference::<Bounded>(&[], &[plan.input_slot]);
-        let mut twin = self.scene.reference::<f32>(&[], &[plan.input_slot]);
-        bounded.update_tables(&self.scene.batch, &rule, STEP);
-        twin.update_tables(&self.scene.batch, &rule, STEP);
-        let mut is_touched = vec![false; plan.embedding.len];
-        let segments = &self.scene.batch.segments;
-        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
-            let p = &plan.embedding.parameters[table as usize];
-            is_touched[p.offset + row as usize * p.stride..][..p.stride].fill(true);
-        }
-        let of_batch = rows == EmbeddingUpdate::Touched;
-        // The others are told by the marks that the batch's rows have.
-        let mark = |&touched: &bool| STEP as u32 - u32::from(of_batch || !touched);
-        let marks: Vec<u32> = is_touched.iter().step_by(4).map(mark).collect();
-        let mut touched = Buffer::written("touched", &marks);
-        if of_batch {
-            for (expect, _) in touched.expect.iter_mut().zip(is_touched.iter().step_by(4)).filter(|(_, t)| **t) {
-                *expect = Expect::Bits(STEP as u32);
-            }
-        }
-        self.step_and_batch();
-        self.fields();
-        self.state(
-            ["tables", "first", "second"],
-            |p| p.embedding.clone(),
-            &bounded,
-            &twin,
-            |at| is_touched[at] == of_batch,
-        );
-        self.push(touched);
-        let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
-        self.push(slot);
-        self.broken();
-        let is_adam = matches!(self.form, Form::Adam);
-        let segments = self.scene.batch.segments.rows.len();
-        let kernel = kernels::plain(match (is_adam, of_batch) {
-            (true, true) => "embedding_adam",
-            (true, false) => "embedding_adam_others",
-            (false, true) => "embedding_sgd",
-            (false, false) => "embedding_sgd_others",
-        });
-        let workgroups = match of_batch {
-            true => embedding::update_workgroups(self.place(), segments, group(kernel)),
-            false => embedding::others_workgroups(self.place(), group(kernel)),
-        };
-        self.dispatch(kernel, workgroups);
-    }
+    // ---- batches --------------------------------------------------------------------------------------------------
 
     fn gather(&mut self) {
         let plan = self.scene.plan.clone();
@@ -335,15 +224,14 @@ impl Builder {
         given.resize(all, POISON);
         let mut batch = Buffer::written("batch", &given);
         let own = &self.scene.batch;
-        let floats = [&own.dense, &own.labels, &own.masks].into_iter().flatten().map(|x| x.to_bits());
-        for (expect, bits) in batch.expect[values..].iter_mut().zip(floats.chain(own.ids.iter().copied())) {
-            *expect = Expect::Bits(bits);
+        let floats = [&own.dense, &own.labels, &own.masks].into_iter().flatten();
+        for (expect, x) in batch.expect[values..].iter_mut().zip(floats) {
+            *expect = Expect::Bits(x.to_bits());
         }
         let held = gather::lay_out(&self.scene.dataset);
         self.read("step", &[step]);
         self.push(batch);
-        self.read("dataset", &held.words);
-        self.read("sources", &held.sources);
+        self.read("dataset", &held);
         let kernel = kernels::plain("gather");
         self.dispatch(kernel, gather::workgroups(&plan, self.scene.batch.rows, group(kernel)));
     }
@@ -388,7 +276,7 @@ impl Builder {
 
     /// An arena: given tensors hold their rows, all else is poison, so that nothing else is read unseen; written ones
     /// are expected to hold what the reference makes of them.
-    fn arena(&self, name: &'static str, of: Of, given: &[TensorId], written: &[Written]) -> Buffer {
+    pub(super) fn arena(&self, name: &'static str, of: Of, given: &[TensorId], written: &[Written]) -> Buffer {
         let (plan, capacity, rows) = (&self.scene.plan, self.scene.capacity, self.scene.batch.rows);
         let floats = plan.arena_stride() * capacity;
         let mut buffer = Buffer { name, words: vec![POISON; floats], expect: vec![Expect::Kept; floats] };
@@ -422,9 +310,47 @@ impl Builder {
     }
 }
 
+/// Parameters and their optimizer's arrays, of which a formula may have none: those are empty.
+pub(super) struct Moved<T>([Vec<T>; 3]);
+
+impl<T: Real> Moved<T> {
+    fn dense(reference: &Reference<T>) -> Self {
+        let arrays = reference.state().map(|state| state.dense.arrays.clone());
+        let [first, second] = arrays.unwrap_or_default();
+        Self([reference.parameters().dense.clone(), first, second])
+    }
+
+    pub(super) fn tables(reference: &Reference<T>) -> Self {
+        let tables = || reference.state().into_iter().flat_map(|state| &state.tables);
+        let [first, second] = [0, 1].map(|i| tables().flat_map(|table| &table.arrays[i]).copied().collect());
+        Self([reference.parameters().embedding.clone(), first, second])
+    }
+}
+
+impl Moved<f32> {
+    /// Buffers before and after, those of arrays that there are; `moves` says which floats a kernel is to move.
+    pub(super) fn buffers(
+        name: &'static str,
+        before: Self,
+        bounded: Moved<Bounded>,
+        twin: Self,
+        moves: impl Fn(usize) -> bool,
+    ) -> Vec<Buffer> {
+        let mut buffers = Vec::new();
+        for (i, name) in [name, "first", "second"].into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
+            let mut buffer = Buffer::written(name, &before.0[i]);
+            for at in (0..buffer.words.len()).filter(|&at| moves(at)) {
+                buffer.expect[at] = near((bounded.0[i][at], twin.0[i][at]));
+            }
+            buffers.push(buffer);
+        }
+        buffers
+    }
+}
+
 /// A part of a step that writes tensors.
 #[derive(Clone, Copy)]
-enum Part {
+pub(super) enum Part {
     Embedding,
     Forward(usize),
     Backward(usize),

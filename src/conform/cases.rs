@@ -3,10 +3,11 @@
 use super::builder::Builder;
 use super::case::{Case, Class};
 use super::microbenchmarks::{plain_product, roof_copy, roof_multiply_add};
+use super::rules::{self, Named};
 use super::scene::{Edges, Scene};
 use crate::kernels::variant::{Abilities, LEVEL_VARIANTS, LevelVariant, Tile, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
 use crate::kernels::{self, StepOp, roof};
-use crate::optim::{Adam, EmbeddingUpdate, Optimizer, Rule, Sgd};
+use crate::optim::{Optimizer, Rule, TableRule};
 use crate::reference::BLOCK_ROWS;
 use crate::seed;
 
@@ -26,8 +27,8 @@ pub enum Form {
     One,
     Level(LevelVariant),
     WeightGrad(WeightGradVariant),
-    Adam,
-    Sgd,
+    Optimizer(Named<Optimizer>),
+    Table(Named<TableRule>),
 }
 
 /// Every kernel in every variant that a device can run.
@@ -39,8 +40,10 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
         let forms: Vec<Form> = match op {
             StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => levels.clone().collect(),
             StepOp::WeightGrad => weight_grads.clone().collect(),
-            StepOp::Optimizer | StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers => vec![Form::Adam, Form::Sgd],
-            StepOp::Gather | StepOp::EmbeddingForward | StepOp::LossSums => vec![Form::One],
+            StepOp::Optimizer => rules::optimizers().into_iter().map(Form::Optimizer).collect(),
+            StepOp::EmbeddingUpdate => rules::of_batch().into_iter().map(Form::Table).collect(),
+            StepOp::EmbeddingOthers => rules::of_others().into_iter().map(Form::Table).collect(),
+            _ => vec![Form::One],
         };
         targets.extend(forms.into_iter().map(|form| Target::Op(op, form)));
     }
@@ -53,8 +56,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
 /// The ops of a step that does everything, of a model of one level.
 fn ops() -> Vec<StepOp> {
     let scene = Scene::new(0, Class::Normal, &Edges { widths: vec![4], rows: vec![1], rows_of_workgroup: 1 });
-    let rule = Rule { embedding: EmbeddingUpdate::All, ..Rule::default() };
-    kernels::train_ops(&scene.plan, &rule, true)
+    kernels::train_ops(&scene.plan, &Rule::default(), true)
         .filter(|op| !matches!(op, StepOp::LevelForward(1..) | StepOp::LevelInputGrad(1..)))
         .collect()
 }
@@ -75,8 +77,8 @@ impl Target {
         match self {
             Self::Op(_, Form::Level(v)) => v.to_string(),
             Self::Op(_, Form::WeightGrad(v)) => v.to_string(),
-            Self::Op(_, Form::Adam) => "adam".into(),
-            Self::Op(_, Form::Sgd) => "sgd".into(),
+            Self::Op(_, Form::Optimizer(o)) => o.name.into(),
+            Self::Op(_, Form::Table(t)) => t.name.into(),
             Self::Product(p) => p.tile.to_string(),
             Self::Op(_, Form::One) | Self::RoofCopy | Self::RoofMultiplyAdd => "one form".into(),
         }
@@ -86,7 +88,9 @@ impl Target {
     pub fn classes(self) -> &'static [Class] {
         use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, OneHot, OneId, SaturatedGates, Tiny};
         match self {
-            Self::Op(StepOp::Gather, _) => &[Normal, OneId, EmptyBags],
+            Self::Op(StepOp::Gather, _) => &[Normal],
+            Self::Op(StepOp::EmbeddingRows, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::EmbeddingMarks, _) => &[Normal, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingForward, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, OneId, EmptyBags],
             Self::Op(StepOp::LevelForward(_) | StepOp::LevelInputGrad(_), _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates]
@@ -140,7 +144,7 @@ impl Form {
         let (tile, rows_of_workgroup) = match self {
             Self::Level(v) => (v.tile, v.rows_of_workgroup()),
             Self::WeightGrad(v) => (v.tile, 1),
-            Self::One | Self::Adam | Self::Sgd => (Tile { rows: 8, columns: 8, shared: false }, 1),
+            Self::One | Self::Optimizer(_) | Self::Table(_) => (Tile { rows: 8, columns: 8, shared: false }, 1),
         };
         let mut widths = vec![1, 3, 5, 13, 17];
         widths.extend(around(tile.columns));
@@ -158,10 +162,10 @@ impl Form {
     }
 
     pub fn rule(self) -> Rule {
-        let optimizer = match self {
-            Self::Sgd => Optimizer::Sgd(Sgd { learning_rate: 0.1, momentum: 0.9 }),
-            _ => Optimizer::Adam(Adam::default()),
-        };
-        Rule { optimizer, embedding: EmbeddingUpdate::All, ..Rule::default() }
+        match self {
+            Self::Optimizer(o) => o.of.into(),
+            Self::Table(t) => Rule { tables: t.of, ..Rule::default() },
+            Self::One | Self::Level(_) | Self::WeightGrad(_) => Rule::default(),
+        }
     }
 }

@@ -17,9 +17,11 @@ mod microbenchmarks;
 mod models;
 pub mod page;
 mod report;
+mod rules;
 mod run;
 mod samples;
 mod scene;
+mod tables;
 
 pub use bounded::Bounded;
 pub use case::{Buffer, Case, Class, Dispatch, Expect};

@@ -10,9 +10,9 @@ use rand_chacha::ChaCha8Rng;
 use super::case::Class;
 use crate::config::ModelConfig;
 use crate::data::{BagColumn, Batch, Contents, Dataset};
-use crate::optim::Rule;
+use crate::optim::{Formula, Rule};
 use crate::plan::{Field, Input, Masks, Parameters, Plan, Pooling, Table, Task, TaskKind, TensorId};
-use crate::reference::{Of, Reference};
+use crate::reference::{Arrays, Of, OptimizerState, Real, Reference};
 
 /// Families and what else changes a plan's shape; `A` to `D` stand for widths.
 const MODELS: [&str; 6] = [
@@ -149,13 +149,38 @@ impl Scene {
         }
     }
 
+    /// As [`Scene::reference`], with the optimizers' arrays of a rule.
+    pub fn reference_to_update<T: Real>(&self, rule: &Rule, grads: &[TensorId]) -> Reference<T> {
+        let mut reference = self.reference(&[], grads);
+        reference.set_state(self.state(rule));
+        reference
+    }
+
+    /// The optimizers' arrays of a rule: momenta from the first moments, and what holds squares from the second.
+    fn state<T: Real>(&self, rule: &Rule) -> OptimizerState<T> {
+        let mut state = OptimizerState::new(&self.plan, rule);
+        let fill = |arrays: &mut Arrays<T>, block: &dyn Fn(&Parameters<f32>) -> &[f32]| {
+            let drawn = match arrays.formula {
+                Formula::Adagrad => [1, 0],
+                Formula::Adam | Formula::Momentum | Formula::Sgd => [0, 1],
+            };
+            for (array, moment) in arrays.arrays.iter_mut().zip(drawn) {
+                let values = block(&self.moments[moment]).iter().map(|&x| T::of(f64::from(x)));
+                array.iter_mut().zip(values).for_each(|(to, x)| *to = x);
+            }
+        };
+        fill(&mut state.dense, &|moments| &moments.dense);
+        for (arrays, p) in state.tables.iter_mut().zip(&self.plan.embedding.parameters) {
+            fill(arrays, &|moments| &moments.embedding[p.offset..p.offset + p.len()]);
+        }
+        state
+    }
+
     /// A reference with these values and gradients given, in whatever numbers it computes.
-    pub fn reference<T: crate::reference::Real>(&self, values: &[TensorId], grads: &[TensorId]) -> Reference<T> {
+    pub fn reference<T: Real>(&self, values: &[TensorId], grads: &[TensorId]) -> Reference<T> {
         let of = |&x: &f32| T::of(f64::from(x));
         let mut reference = Reference::new(self.plan.clone(), self.parameters.map(|x| of(&x)));
         reference.set_masks(self.masks);
-        let [first, second] = &self.moments;
-        reference.set_moments(first.map(|x| of(&x)), second.map(|x| of(&x)));
         for (kind, tensors, all) in [(Of::Values, values, &self.values), (Of::Grads, grads, &self.grads)] {
             for tensor in tensors {
                 let rows: Vec<T> = all[&tensor.0].iter().map(of).collect();

@@ -1,6 +1,5 @@
 //! Batches: rows gathered from a dataset, formed in a background thread while the device works.
 
-use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -15,7 +14,7 @@ use super::dataset::Dataset;
 use super::error::DataError;
 use super::segments::Segments;
 use super::shards::TrainRows;
-use crate::plan::{Field, Input};
+use crate::plan::Input;
 
 /// Rows of a dataset, laid out for a device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,16 +24,15 @@ pub struct Batch {
     pub dense: Vec<f32>,
     /// [bag fields * rows + 1]; the bag of field f, row r is number f * rows + r.
     pub bag_starts: Vec<u32>,
-    /// Table rows, bag after bag.
+    /// Table rows, bag after bag, as numbers of segments.
     pub ids: Vec<u32>,
     /// [rows, tasks]
     pub labels: Vec<f32>,
     /// [rows, tasks]
     pub masks: Vec<f32>,
-    /// Empty unless asked for.
+    /// The table rows that the bags hold; their bags only where asked for.
     pub segments: Segments,
-    /// Where the device holds the data set: the rows of it that these are. `dense`, `ids`, `labels` and `masks` are empty
-    /// then.
+    /// Where the device holds the data set: the rows of it that these are. `dense`, `labels` and `masks` are empty then.
     pub held: Option<Held>,
 }
 
@@ -52,28 +50,10 @@ pub struct Held {
 pub enum Contents {
     /// The rows' values: enough to predict.
     Values,
-    /// The values, and the segments that updates of tables walk.
+    /// The values, and the bags of segments, which updates of tables walk.
     ValuesAndSegments,
-    /// Row numbers in place of values, for a device that holds the data set; and segments.
+    /// Row numbers in place of values, for a device that holds the data set; and the bags of segments.
     NumbersAndSegments,
-}
-
-/// A batch's bags.
-#[derive(Clone, Copy)]
-pub(super) struct BagIds<'a> {
-    rows: usize,
-    starts: &'a [u32],
-    ids: &'a [u32],
-}
-
-impl<'a> BagIds<'a> {
-    pub fn of_field(&self, field: usize) -> Range<usize> {
-        field * self.rows..(field + 1) * self.rows
-    }
-
-    pub fn ids(&self, bag: usize) -> &'a [u32] {
-        &self.ids[self.starts[bag] as usize..self.starts[bag + 1] as usize]
-    }
 }
 
 /// When a batch was formed: from `start` rows were gathered, from `sort` to `end` ids were sorted into segments.
@@ -85,11 +65,6 @@ pub struct Forming {
 }
 
 impl Batch {
-    /// Ids in all bags.
-    pub fn id_count(&self) -> usize {
-        self.bag_starts.last().map_or(0, |&end| end as usize)
-    }
-
     /// Gathers the rows of `order`, in that order.
     pub fn gather(dataset: &Dataset, input: &Input, order: &[u32], contents: Contents) -> Self {
         Self::form(dataset, input, order, contents).0
@@ -111,19 +86,10 @@ impl Batch {
             }
         }
         let sort = Instant::now();
-        let segments = if contents == Contents::Values {
-            Segments { starts: vec![0], ..Segments::default() }
-        } else {
-            let tables = input.fields.iter().filter_map(|field| match field {
-                Field::Dense { .. } => None,
-                Field::Bag { table, .. } => Some(*table),
-            });
-            let bags = BagIds { rows: order.len(), starts: &bag_starts, ids: &ids };
-            Segments::new(input.tables.len(), &tables.collect::<Vec<_>>(), bags)
-        };
-        if is_held {
-            ids = Vec::new();
-        }
+        let table_of: Vec<usize> = input.bag_fields().into_iter().map(|(_, table, _)| table).collect();
+        let list_bags = contents != Contents::Values;
+        let tables = input.tables.len();
+        let segments = Segments::number(tables, &table_of, order.len(), &bag_starts, &mut ids, list_bags);
         let forming = Forming { start, sort, end: Instant::now() };
         (Self { rows: order.len(), dense, bag_starts, ids, labels, masks, segments, held }, forming)
     }
@@ -293,7 +259,7 @@ impl Drop for Batches {
 mod tests {
     use super::super::dataset::BagColumn;
     use super::*;
-    use crate::plan::{Pooling, Table};
+    use crate::plan::{Field, Pooling, Table};
 
     /// Two bag fields of one table, one dense field between, one bag field of a table before it in order.
     fn small() -> (Dataset, Input) {
@@ -319,6 +285,11 @@ mod tests {
         (dataset, input)
     }
 
+    /// The table row of each id.
+    fn table_rows(batch: &Batch) -> Vec<u32> {
+        batch.ids.iter().map(|&segment| batch.segments.rows[segment as usize]).collect()
+    }
+
     #[test]
     fn a_batch_holds_the_rows_in_the_order_given() {
         let (dataset, input) = small();
@@ -326,18 +297,29 @@ mod tests {
         assert_eq!(batch.dense, [20.0, 0.0]);
         assert_eq!(batch.labels, [20.0, 21.0, 0.0, 1.0]);
         assert_eq!(batch.bag_starts, [0, 1, 2, 4, 6, 7, 8]);
-        assert_eq!(batch.ids, [4, 4, 7, 7, 5, 4, 8, 1]);
+        assert_eq!(table_rows(&batch), [4, 4, 7, 7, 5, 4, 8, 1]);
     }
 
     #[test]
-    fn segments_list_each_table_row_once_with_its_bags() {
+    fn segments_list_each_table_row_once_with_its_bags_and_ids_number_them() {
         let (dataset, input) = small();
-        let Segments { tables, rows, starts, bags } =
-            Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments).segments;
+        let batch = Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments);
+        assert_eq!(batch.ids, [2, 2, 4, 4, 3, 2, 1, 0]);
+        let Segments { tables, rows, starts, bags } = batch.segments;
         assert_eq!(tables, [0, 0, 1, 1, 1]);
         assert_eq!(rows, [1, 8, 4, 5, 7]);
         assert_eq!(starts, [0, 1, 2, 5, 6, 8]);
         assert_eq!(bags, [5, 4, 0, 1, 3, 3, 2, 2]);
+    }
+
+    #[test]
+    fn a_batch_to_predict_lists_its_table_rows_without_their_bags() {
+        let (dataset, input) = small();
+        let [trained, predicted] =
+            [Contents::ValuesAndSegments, Contents::Values].map(|c| Batch::gather(&dataset, &input, &[2, 0], c));
+        assert_eq!(predicted.ids, trained.ids);
+        let segments = Segments { starts: vec![0], bags: Vec::new(), ..trained.segments };
+        assert_eq!(predicted.segments, segments);
     }
 
     #[test]
@@ -347,8 +329,8 @@ mod tests {
         let values = Batch::gather(&dataset, &input, &[2, 0], Contents::ValuesAndSegments);
         let batch = Batch::gather(&dataset, &input, &[2, 0], Contents::NumbersAndSegments);
         assert_eq!(batch.held, Some(Held { order: vec![2, 0], labelled: vec![2, 1] }));
-        assert_eq!((&batch.bag_starts, &batch.segments), (&values.bag_starts, &values.segments));
-        assert_eq!([batch.dense.len(), batch.ids.len(), batch.labels.len(), batch.masks.len()], [0; 4]);
+        assert_eq!((batch.bag_starts, batch.ids, batch.segments), (values.bag_starts, values.ids, values.segments));
+        assert_eq!([batch.dense.len(), batch.labels.len(), batch.masks.len()], [0; 3]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod columns;
 mod dataset;
 mod encode;
 mod error;
+mod extend;
 mod fit;
 mod join;
 mod labels;
@@ -69,18 +70,21 @@ pub struct Loading {
 
 /// Reads, splits and encodes a config's data. Vocabularies and statistics come from the training rows alone.
 ///
-/// `seed` decides the splits by ratio. Paths in the config are relative to `data_dir`.
+/// `seed` decides the splits by ratio. Paths in the config are relative to `data_dir`. With a `run`'s schema to go on from,
+/// its vocabularies are added to and its statistics stay.
 pub fn load(
     data: &DataConfig,
     features: &[FeatureConfig],
     tasks: &[TaskConfig],
     data_dir: &Path,
     seed: u64,
+    run: Option<&Schema>,
 ) -> Result<Splits, DataError> {
     let start = Instant::now();
     split::check(data)?;
     let sources = sources(data, data_dir)?;
     let mut schema = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
+    run.map_or(Ok(()), |run| schema.extend(run))?;
     let mut columns = Columns::new(needs(&schema, data, true));
     let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
     let mut ends = [0; 3];
@@ -105,7 +109,7 @@ pub fn load(
     }
 
     let mut notes = selection.notes();
-    let mut fit = Fit::new(&schema);
+    let mut fit = Fit::new(&schema, run.is_some());
     fit.add(&schema, &columns, &parts.train);
     notes.extend(fit.finish(&mut schema));
     let encode = |rows: &[u32]| -> Result<Dataset, DataError> {
@@ -144,6 +148,7 @@ pub fn stream(
     tasks: &[TaskConfig],
     data_dir: &Path,
     seed: u64,
+    run: Option<&Schema>,
 ) -> Result<Streamed, DataError> {
     let start = Instant::now();
     split::check(data)?;
@@ -151,9 +156,10 @@ pub fn stream(
         return Err(nothing_to_judge_by());
     }
     let sources = sources(data, data_dir)?;
-    let unfitted = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
+    let mut unfitted = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
+    run.map_or(Ok(()), |run| unfitted.extend(run))?;
     let folder = stream.cache.clone();
-    let asked = cache::Asked { data, stream, sources: &sources, data_dir, seed };
+    let asked = cache::Asked { data, stream, sources: &sources, data_dir, seed, keeps_statistics: run.is_some() };
     let opened = cache::open(&asked, &folder, unfitted)?;
     opened.notes.iter().for_each(|note| log::warn!("{note}"));
     let read = start.elapsed().as_secs_f64();

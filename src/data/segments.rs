@@ -1,50 +1,70 @@
-//! The table rows that a batch touches, each with its bags: what a sparse embedding update walks.
+//! The table rows that a batch touches, each with its bags: what steps read of the tables, and what updates walk.
 
-use super::batch::BagIds;
-
-/// The table rows that a batch touches, each once, in order of (table, row).
+/// The table rows that a batch touches, each once, in order of (table, row). A batch's ids are numbers of segments, so
+/// that a device may work on a block of just these rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Segments {
     /// The table of each segment.
     pub tables: Vec<u32>,
     /// The row of each segment in its table.
     pub rows: Vec<u32>,
-    /// Segment s has `bags[starts[s]..starts[s + 1]]`; one entry more than segments.
+    /// Segment s has `bags[starts[s]..starts[s + 1]]`; one entry more than segments, or a lone 0 where bags are not listed.
     pub starts: Vec<u32>,
     /// The bag of each occurrence, ascending inside a segment; a bag that holds a row twice stands twice.
     pub bags: Vec<u32>,
 }
 
 impl Segments {
-    /// `tables` is the number of tables, `table_of` gives each bag field's.
-    pub(super) fn new(tables: usize, table_of: &[usize], bags: BagIds) -> Self {
+    /// Of `bag_starts` and `ids` as a batch has them, `rows` bags for each field; puts the number of its segment in the
+    /// place of each id. `tables` is the number of tables, `table_of` gives each field's.
+    pub(super) fn number(
+        tables: usize,
+        table_of: &[usize],
+        rows: usize,
+        bag_starts: &[u32],
+        ids: &mut [u32],
+        list_bags: bool,
+    ) -> Self {
         let mut segments = Self { starts: vec![0], ..Self::default() };
+        let bag_of = if list_bags { bag_of_each(bag_starts) } else { Vec::new() };
         let (mut keys, mut spare) = (Vec::new(), Vec::new());
         for table in 0..tables {
             keys.clear();
             for (field, _) in table_of.iter().enumerate().filter(|(_, own)| **own == table) {
-                for bag in bags.of_field(field) {
-                    keys.extend(bags.ids(bag).iter().map(|id| u64::from(*id) << 32 | bag as u64));
-                }
+                let occurrences = bag_starts[field * rows]..bag_starts[(field + 1) * rows];
+                keys.extend(occurrences.map(|i| u64::from(ids[i as usize]) << 32 | u64::from(i)));
             }
             sort_by_id(&mut keys, &mut spare);
-            segments.append(table as u32, &keys);
+            segments.append(table as u32, &keys, ids, &bag_of);
         }
         segments
     }
 
-    fn append(&mut self, table: u32, keys: &[u64]) {
+    fn append(&mut self, table: u32, keys: &[u64], ids: &mut [u32], bag_of: &[u32]) {
         let id = |key: &u64| (key >> 32) as u32;
         for same in keys.chunk_by(|a, b| id(a) == id(b)) {
+            let segment = self.rows.len() as u32;
             self.tables.push(table);
             self.rows.push(id(&same[0]));
-            self.bags.extend(same.iter().map(|key| *key as u32));
-            self.starts.push(self.bags.len() as u32);
+            same.iter().for_each(|key| ids[*key as u32 as usize] = segment);
+            if !bag_of.is_empty() {
+                self.bags.extend(same.iter().map(|key| bag_of[*key as u32 as usize]));
+                self.starts.push(self.bags.len() as u32);
+            }
         }
     }
 }
 
-/// Sorts keys of (id, bag) by id, keeping the order of bags: radix, over the bits that the ids have.
+/// The bag that each id of a batch is in.
+fn bag_of_each(bag_starts: &[u32]) -> Vec<u32> {
+    let mut bag_of = Vec::with_capacity(bag_starts.last().map_or(0, |&end| end as usize));
+    for (bag, ends) in bag_starts.windows(2).enumerate() {
+        bag_of.extend((ends[0]..ends[1]).map(|_| bag as u32));
+    }
+    bag_of
+}
+
+/// Sorts keys of (id, occurrence) by id, keeping the order of occurrences: radix, over the bits that the ids have.
 fn sort_by_id(keys: &mut Vec<u64>, spare: &mut Vec<u64>) {
     const BITS: u32 = 11;
     let highest = keys.iter().max().map_or(0, |key| key >> 32);
@@ -75,8 +95,7 @@ mod tests {
     #[test]
     fn sorting_by_id_is_stable_at_any_size_of_id() {
         for highest in [1u64, 2047, 2048, 5_000_000, u64::from(u32::MAX)] {
-            let mut keys: Vec<u64> =
-                (0..997u64).map(|bag| ((bag * 7_368_787 + 13) % (highest + 1)) << 32 | bag).collect();
+            let mut keys: Vec<u64> = (0..997u64).map(|i| ((i * 7_368_787 + 13) % (highest + 1)) << 32 | i).collect();
             let mut wanted = keys.clone();
             wanted.sort_unstable();
             sort_by_id(&mut keys, &mut Vec::new());

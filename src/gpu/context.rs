@@ -6,6 +6,9 @@ use super::adapter::Choice;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Abilities;
 
+/// Bytes that are written or read at once: so much staging memory is taken at the most.
+const PIECE: usize = 32 << 20;
+
 /// Whether shaders check bounds and loops. The fast setting relies on conformance having run with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checks {
@@ -42,6 +45,8 @@ pub struct Context {
     pub abilities: Abilities,
     /// Bytes that a shader can see of a buffer.
     pub max_binding: u64,
+    /// Bytes that a buffer may have.
+    pub max_buffer: u64,
     trouble: Arc<Trouble>,
 }
 
@@ -82,7 +87,8 @@ impl Context {
                 on_lost.note(ExecutorError::Lost(message));
             }
         });
-        Ok(Self { device, queue, checks, abilities, max_binding: limits.max_storage_buffer_binding_size, trouble })
+        let (max_binding, max_buffer) = (limits.max_storage_buffer_binding_size, limits.max_buffer_size);
+        Ok(Self { device, queue, checks, abilities, max_binding, max_buffer, trouble })
     }
 
     /// Whether passes can be timed by the GPU.
@@ -117,8 +123,37 @@ impl Context {
     pub fn upload<T: bytemuck::Pod>(&self, what: &str, content: &[T]) -> Result<wgpu::Buffer, ExecutorError> {
         let bytes: &[u8] = bytemuck::cast_slice(content);
         let buffer = self.storage(what, bytes.len().max(size_of::<T>()))?;
-        self.queue.write_buffer(&buffer, 0, bytes);
+        self.write(&buffer, 0, content)?;
         Ok(buffer)
+    }
+
+    /// Puts a larger buffer in the place of one that has not so many bytes, with room to spare; whether it did.
+    ///
+    /// # Errors
+    /// As [`Context::storage`].
+    pub fn grow(&self, buffer: &mut wgpu::Buffer, what: &str, bytes: usize) -> Result<bool, ExecutorError> {
+        if bytes as u64 <= buffer.size() {
+            return Ok(false);
+        }
+        let spared = (bytes * 3 / 2).min(usize::try_from(self.max_binding).unwrap_or(usize::MAX));
+        *buffer = self.storage(what, spared.max(bytes))?;
+        Ok(true)
+    }
+
+    /// Writes to a buffer from a byte on, piece by piece, so that staging memory stays small.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn write<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, to: u64, content: &[T]) -> Result<(), ExecutorError> {
+        let bytes: &[u8] = bytemuck::cast_slice(content);
+        for (i, piece) in bytes.chunks(PIECE).enumerate() {
+            self.queue.write_buffer(buffer, to + (i * PIECE) as u64, piece);
+            if piece.len() == PIECE {
+                self.queue.submit([]);
+                self.wait(None)?;
+            }
+        }
+        self.check()
     }
 
     /// # Errors
@@ -138,26 +173,31 @@ impl Context {
     /// # Errors
     /// The device's.
     pub fn read<T: bytemuck::Pod>(&self, buffer: &wgpu::Buffer, elements: usize) -> Result<Vec<T>, ExecutorError> {
-        self.read_from(buffer, 0, elements)
+        let mut out = vec![T::zeroed(); elements];
+        self.read_into(buffer, 0, &mut out)?;
+        Ok(out)
     }
 
-    /// As [`Context::read`], from a byte on, a multiple of four.
+    /// Reads a buffer from a byte on, a multiple of four, piece by piece; waits for the work before.
     ///
     /// # Errors
     /// The device's.
-    pub fn read_from<T: bytemuck::Pod>(
+    pub fn read_into<T: bytemuck::Pod>(
         &self,
         buffer: &wgpu::Buffer,
         from: u64,
-        elements: usize,
-    ) -> Result<Vec<T>, ExecutorError> {
-        let size = (elements * size_of::<T>()) as u64;
+        out: &mut [T],
+    ) -> Result<(), ExecutorError> {
+        let bytes: &mut [u8] = bytemuck::cast_slice_mut(out);
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
-        let staging = self.buffer("read-back", size.max(4), usage)?;
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.copy_buffer_to_buffer(buffer, from, &staging, 0, size);
-        self.queue.submit([encoder.finish()]);
-        self.map(&staging, elements)
+        let staging = self.buffer("read-back", bytes.len().clamp(4, PIECE) as u64, usage)?;
+        for (i, piece) in bytes.chunks_mut(PIECE).enumerate() {
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            encoder.copy_buffer_to_buffer(buffer, from + (i * PIECE) as u64, &staging, 0, piece.len() as u64);
+            self.queue.submit([encoder.finish()]);
+            self.map_into(&staging, piece)?;
+        }
+        Ok(())
     }
 
     /// The content of a buffer that can be mapped.
@@ -165,17 +205,22 @@ impl Context {
     /// # Errors
     /// The device's.
     pub fn map<T: bytemuck::Pod>(&self, staging: &wgpu::Buffer, elements: usize) -> Result<Vec<T>, ExecutorError> {
-        let size = (elements * size_of::<T>()) as u64;
+        let mut out = vec![T::zeroed(); elements];
+        self.map_into(staging, bytemuck::cast_slice_mut(&mut out))?;
+        Ok(out)
+    }
+
+    fn map_into(&self, staging: &wgpu::Buffer, out: &mut [u8]) -> Result<(), ExecutorError> {
+        let size = out.len() as u64;
         if size == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         staging.map_async(wgpu::MapMode::Read, ..size, |_| {});
         self.wait(None)?;
         let lost = |e: wgpu::MapRangeError| ExecutorError::Lost(format!("a read-back failed: {e}"));
-        let mut out = vec![T::zeroed(); elements];
-        bytemuck::cast_slice_mut(&mut out).copy_from_slice(&staging.get_mapped_range(..size).map_err(lost)?);
+        out.copy_from_slice(&staging.get_mapped_range(..size).map_err(lost)?);
         staging.unmap();
-        Ok(out)
+        Ok(())
     }
 
     /// Waits for a submission, or for all.

@@ -10,9 +10,9 @@ use super::stages::Pipelines;
 use crate::data::{Batch, Dataset};
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
 use crate::kernels::variant::{Abilities, Variants};
-use crate::kernels::{self, BatchWords, Step, StepOp, loss};
+use crate::kernels::{self, BatchWords, StepOp, loss};
 use crate::optim::Rule;
-use crate::plan::{Parameter, Parameters, Plan, TensorId};
+use crate::plan::{Parameters, Plan, TensorId};
 
 /// Bytes of predictions that gather on the device before they are read.
 const PREDICTION_BYTES: usize = 64 << 20;
@@ -22,6 +22,8 @@ const PREDICTION_BYTES: usize = 64 << 20;
 pub struct Gpu {
     pub(super) context: Arc<Context>,
     pipelines: Arc<Pipelines>,
+    /// What one shard of the embedding tables may take.
+    shard_bytes: u64,
 }
 
 impl Gpu {
@@ -33,7 +35,13 @@ impl Gpu {
         let context = Context::open(choice, checks)?;
         let pipelines = Arc::new(Pipelines::new(&context));
         context.check()?;
-        Ok(Self { context: Arc::new(context), pipelines })
+        let shard_bytes = context.max_binding.min(context.max_buffer);
+        Ok(Self { context: Arc::new(context), pipelines, shard_bytes })
+    }
+
+    /// The same device, on which embedding tables are cut into shards of at most so many bytes, smaller than it asks for.
+    pub fn with_shards_of(self, bytes: u64) -> Self {
+        Self { shard_bytes: self.shard_bytes.min(bytes), ..self }
     }
 
     /// What decides which variants of kernels this device can run.
@@ -72,8 +80,8 @@ impl GpuExecutor {
         batch_size: usize,
         variants: Variants,
     ) -> Result<Self, ExecutorError> {
-        let Gpu { context, pipelines } = gpu.clone();
-        let loaded = Loaded::new(&context, pipelines, plan, parameters, batch_size, variants)?;
+        let Gpu { context, pipelines, shard_bytes } = gpu.clone();
+        let loaded = Loaded::new(&context, pipelines, plan, parameters, batch_size, variants, shard_bytes)?;
         context.check()?;
         let (words, recorder) = (BatchWords::default(), Recorder::new(&context));
         Ok(Self { context, loaded, words, recorder })
@@ -105,20 +113,26 @@ impl GpuExecutor {
         Ok(rows.flat_map(|row| &row[..t.width]).copied().collect())
     }
 
-    /// Records the upload of a batch and of its step's numbers.
-    pub(super) fn upload(&mut self, batch: &Batch, set: impl FnOnce(&mut Step)) -> Result<(), ExecutorError> {
+    /// Records the upload of a batch, and of the numbers of a step of training, where it is one.
+    pub(super) fn upload(&mut self, batch: &Batch, training: Option<(&Rule, u64)>) -> Result<(), ExecutorError> {
         let mut step = self.loaded.step(batch);
-        set(&mut step);
+        if let Some((rule, number)) = training {
+            step.set_training(&self.loaded.plan, rule, number);
+        }
         let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
         let bytes: &[u8] = bytemuck::cast_slice(words);
-        self.loaded.make_room(&self.context, 4 * all)?;
+        self.loaded.make_room(&self.context, 4 * all, batch.segments.rows.len())?;
         self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
+        let tables = &mut self.loaded.buffers.tables;
+        let uniforms = tables.uniforms.clone();
+        self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, &batch.segments, training));
         self.recorder.write(&self.context, &self.loaded.buffers.step, bytemuck::bytes_of(&step));
         Ok(())
     }
 
     /// Runs ops once over the batch that was uploaded last, and waits for them.
     pub(super) fn run(&mut self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
+        self.loaded.keep_state(&self.context, rule)?;
         self.record("ops", ops.iter().copied(), batch, rule, |_, _| {});
         self.flush()?;
         self.context.wait(None)
@@ -173,8 +187,8 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        let plan = self.loaded.plan.clone();
-        self.upload(batch, |s| s.set_training(&plan, rule, step))?;
+        self.loaded.keep_state(&self.context, rule)?;
+        self.upload(batch, Some((rule, step)))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
         self.recorder.end_step(&self.context)
@@ -210,7 +224,7 @@ impl Executor for GpuExecutor {
                 self.read_logits(&gathered, most, row, &mut out)?;
                 row = 0;
             }
-            self.upload(&batch, |_| {})?;
+            self.upload(&batch, None)?;
             let ops = kernels::forward_ops(&self.loaded.plan);
             self.record("predict", ops, &batch, &Rule::default(), |loaded, encoder| {
                 loaded.copy_logits(encoder, &gathered, most, row, batch.rows);
@@ -226,30 +240,25 @@ impl Executor for GpuExecutor {
         self.flush()?;
         Ok(Parameters {
             dense: self.context.read(&self.loaded.buffers.dense, self.loaded.plan.dense.len)?,
-            embedding: self.context.read(&self.loaded.buffers.tables, self.loaded.plan.embedding.len)?,
+            embedding: self.loaded.buffers.tables.read(&self.context, &self.loaded.plan)?,
         })
     }
 
+    fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
+        self.loaded.keep_state(&self.context, rule)
+    }
+
     fn state(&self) -> Vec<(String, Vec<usize>)> {
-        self.loaded.plan.state().map(|t| (t.name(), t.parameter.shape.clone())).collect()
+        self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
     }
 
     fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
         self.flush()?;
-        let tensor = self.loaded.plan.state_tensor(name);
-        let p = Parameter { offset: 0, ..tensor.parameter.clone() };
-        let from = (tensor.parameter.offset * 4) as u64;
-        Ok(p.unpack(&self.context.read_from::<f32>(self.loaded.buffers.state(&tensor), from, p.len())?))
+        self.loaded.read_state(&self.context, name)
     }
 
     fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
         self.flush()?;
-        let tensor = self.loaded.plan.state_tensor(name);
-        let p = Parameter { offset: 0, ..tensor.parameter.clone() };
-        let mut padded = vec![0f32; p.len()];
-        p.pack(values, &mut padded);
-        let to = (tensor.parameter.offset * 4) as u64;
-        self.context.queue.write_buffer(self.loaded.buffers.state(&tensor), to, bytemuck::cast_slice(&padded));
-        self.context.check()
+        self.loaded.write_state(&self.context, name, values)
     }
 }

@@ -8,7 +8,7 @@ use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
 use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, weight_grad};
-use crate::optim::{Optimizer, Rule};
+use crate::optim::{Formulas, Rule};
 use crate::plan::{Parameters, Plan};
 
 pub struct Loaded {
@@ -22,6 +22,8 @@ pub struct Loaded {
     stages: Stages,
     variants: Variants,
     weight_tiles: u32,
+    /// Whose arrays the optimizers have; none before the first step.
+    pub formulas: Option<Formulas>,
 }
 
 impl Loaded {
@@ -34,15 +36,16 @@ impl Loaded {
         parameters: &Parameters<f32>,
         batch_size: usize,
         variants: Variants,
+        shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
         let batch_size = batch_size.max(1);
         let capacity = batch_size.next_multiple_of(variants.level.rows_of_workgroup() as usize);
         let place = Place { plan: &plan, capacity };
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
         let slots = weight_grad::slots(batch_size);
-        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers)?;
+        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
-        Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles })
+        Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles, formulas: None })
     }
 
     /// A step's numbers, so far as they follow from the plan.
@@ -51,11 +54,22 @@ impl Loaded {
         Step::new(self.place(), self.batch_size)
     }
 
-    /// Sees to it that a batch of so many bytes has room.
-    pub fn make_room(&mut self, context: &Context, bytes: usize) -> Result<(), ExecutorError> {
-        if bytes as u64 > self.buffers.batch.size() {
-            self.buffers.batch = context.storage("a batch", bytes * 3 / 2)?;
+    /// Sees to it that a batch of so many bytes and segments has room.
+    pub fn make_room(&mut self, context: &Context, bytes: usize, segments: usize) -> Result<(), ExecutorError> {
+        let has_batch_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
+        if self.buffers.tables.make_room(context, &self.plan, segments)? || has_batch_grown {
             self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
+    pub fn keep_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
+        let fits = |formulas: &Formulas| rule.fits(formulas);
+        if !self.formulas.as_ref().is_some_and(fits) {
+            self.buffers.make_state(context, &self.plan, rule)?;
+            self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
+            self.formulas = Some(rule.formulas(self.plan.embedding.parameters.len()));
         }
         Ok(())
     }
@@ -67,11 +81,10 @@ impl Loaded {
             return Ok(false);
         }
         let held = gather::lay_out(dataset);
-        self.buffers.dataset = match context.upload("the data set", &held.words) {
+        self.buffers.dataset = match context.upload("the data set", &held) {
             Err(ExecutorError::OutOfMemory { .. }) => return Ok(false),
             uploaded => uploaded?,
         };
-        self.buffers.sources = context.upload("the data set's bag fields", &held.sources)?;
         self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
         Ok(true)
     }
@@ -82,7 +95,7 @@ impl Loaded {
 
     pub fn dispatch(&self, pass: &mut wgpu::ComputePass, op: StepOp, batch: &Batch, rule: &Rule) {
         let (s, p, place) = (&self.stages, &self.pipelines, self.place());
-        let is_adam = matches!(rule.optimizer, Optimizer::Adam(_));
+        let dense = rule.optimizer.formula();
         let mut levels = |bound: &[BoundLevel]| {
             for b in bound {
                 b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
@@ -102,18 +115,53 @@ impl Loaded {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
             }
             StepOp::Optimizer => {
-                (if is_adam { &s.adam } else { &s.sgd }, kernels::optimizer::workgroups(place, p.adam.group()))
+                (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))
             }
-            StepOp::EmbeddingUpdate => (
-                if is_adam { &s.embedding_adam } else { &s.embedding_sgd },
-                kernels::embedding::update_workgroups(place, batch.segments.rows.len(), p.embedding_adam.group()),
-            ),
-            StepOp::EmbeddingOthers => (
-                if is_adam { &s.embedding_adam_others } else { &s.embedding_sgd_others },
-                kernels::embedding::others_workgroups(place, p.embedding_adam_others.group()),
-            ),
+            StepOp::EmbeddingRows | StepOp::EmbeddingUpdate | StepOp::EmbeddingMarks | StepOp::EmbeddingOthers => {
+                return self.dispatch_shards(pass, op, rule);
+            }
         };
         bound.dispatch(pass, workgroups);
+    }
+
+    /// Ops over tables: one dispatch for each shard that has work.
+    fn dispatch_shards(&self, pass: &mut wgpu::ComputePass, op: StepOp, rule: &Rule) {
+        let formula = rule.tables.formula();
+        for (stages, shard) in self.stages.shards.iter().zip(&self.buffers.tables.of_batch) {
+            let bound = match op {
+                StepOp::EmbeddingRows => &stages.rows,
+                StepOp::EmbeddingMarks => &stages.marks,
+                StepOp::EmbeddingOthers => stages.others.get(formula),
+                _ => stages.update.get(formula),
+            };
+            let group = self.pipelines.embedding_rows.group();
+            let workgroups = match op {
+                StepOp::EmbeddingOthers => shard.whole_workgroups(group),
+                _ => shard.segment_workgroups(&self.plan, group),
+            };
+            bound.dispatch(pass, workgroups);
+        }
+    }
+
+    /// The values of a tensor of the state, row by row without padding.
+    pub fn read_state(&self, context: &Context, name: &str) -> Result<Vec<f32>, ExecutorError> {
+        let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
+        let mut floats = vec![0f32; tensor.parameter.len()];
+        for (buffer, from, part) in self.buffers.state(&tensor) {
+            context.read_into(buffer, from, &mut floats[part])?;
+        }
+        Ok(tensor.alone().unpack(&floats))
+    }
+
+    /// Replaces a tensor of the state.
+    pub fn write_state(&self, context: &Context, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
+        let mut floats = vec![0f32; tensor.parameter.len()];
+        tensor.alone().pack(values, &mut floats);
+        for (buffer, to, part) in self.buffers.state(&tensor) {
+            context.write(buffer, to, &floats[part])?;
+        }
+        Ok(())
     }
 
     /// Copies a batch's logits behind `row` in a buffer of [rows, tasks] vec4s, whose first floats they are.

@@ -8,6 +8,7 @@ mod pipeline;
 mod recorder;
 mod replay;
 mod stages;
+mod tables;
 mod timing;
 mod tune;
 

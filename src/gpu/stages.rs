@@ -1,26 +1,41 @@
 //! What an executor dispatches: pipelines, the buffers of a plan, and the two bound together.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
+use super::tables::Tables;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
-use crate::kernels::{self, Place, Step, level, loss, weight_grad};
-use crate::plan::{Block, Parameters, Plan, Slot, StateTensor};
+use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
+use crate::optim::{Formula, Rule};
+use crate::plan::{Block, Parameters, Plan, StateTensor};
+
+/// One of each optimizer's formula.
+pub struct ByFormula<T>([T; Formula::ALL.len()]);
+
+impl<T> ByFormula<T> {
+    fn new(of: impl Fn(Formula) -> T) -> Self {
+        Self(Formula::ALL.map(of))
+    }
+
+    pub fn get(&self, formula: Formula) -> &T {
+        &self.0[formula as usize]
+    }
+}
 
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
     pub gather: Pipeline,
+    pub embedding_rows: Pipeline,
     pub embedding_forward: Pipeline,
-    pub embedding_adam: Pipeline,
-    pub embedding_sgd: Pipeline,
-    pub embedding_adam_others: Pipeline,
-    pub embedding_sgd_others: Pipeline,
+    pub embedding_update: ByFormula<Pipeline>,
+    pub embedding_marks: Pipeline,
+    pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
-    pub adam: Pipeline,
-    pub sgd: Pipeline,
+    pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
@@ -44,16 +59,12 @@ pub struct BoundLevel {
 pub struct Buffers {
     pub step: wgpu::Buffer,
     pub batch: wgpu::Buffer,
-    /// The data set that the device holds, and where its bag fields are; placeholders where it holds none.
+    /// The data set that the device holds; a placeholder where it holds none.
     pub dataset: wgpu::Buffer,
-    pub sources: wgpu::Buffer,
     pub dense: wgpu::Buffer,
-    pub dense_first: wgpu::Buffer,
-    pub dense_second: wgpu::Buffer,
-    pub tables: wgpu::Buffer,
-    pub table_first: wgpu::Buffer,
-    pub table_second: wgpu::Buffer,
-    pub touched: wgpu::Buffer,
+    /// The optimizer's arrays; placeholders before the first step and where the formula has none.
+    pub dense_state: [wgpu::Buffer; 2],
+    pub tables: Tables,
     pub values: wgpu::Buffer,
     pub grads: wgpu::Buffer,
     pub slots: wgpu::Buffer,
@@ -74,33 +85,37 @@ pub struct Buffers {
 pub struct Stages {
     pub gather: Bound,
     pub embedding_forward: Bound,
-    pub embedding_adam: Bound,
-    pub embedding_sgd: Bound,
-    pub embedding_adam_others: Bound,
-    pub embedding_sgd_others: Bound,
+    pub shards: Vec<ShardStages>,
     /// Of levels, then the towers; each one dispatch or several.
     pub forward: Vec<Vec<BoundLevel>>,
     pub input_grad: Vec<Vec<BoundLevel>>,
     pub towers: Vec<BoundLevel>,
     pub loss_sums: Bound,
     pub weight_grad: Bound,
-    pub adam: Bound,
-    pub sgd: Bound,
+    pub optimizer: ByFormula<Bound>,
+}
+
+/// The kernels of a shard of the tables with its buffers.
+pub struct ShardStages {
+    pub rows: Bound,
+    pub update: ByFormula<Bound>,
+    pub marks: Bound,
+    pub others: ByFormula<Bound>,
 }
 
 impl Pipelines {
     pub fn new(context: &Context) -> Self {
-        let new = |entry: &str| Pipeline::new(context, kernels::plain(entry), &[]);
+        let kernel = |kernel: Kernel| Pipeline::new(context, kernel, &[]);
+        let new = |entry: &str| kernel(kernels::plain(entry));
         Self {
             gather: new("gather"),
+            embedding_rows: new("embedding_rows"),
             embedding_forward: new("embedding_forward"),
-            embedding_adam: new("embedding_adam"),
-            embedding_sgd: new("embedding_sgd"),
-            embedding_adam_others: new("embedding_adam_others"),
-            embedding_sgd_others: new("embedding_sgd_others"),
+            embedding_update: ByFormula::new(|formula| kernel(embedding::update_kernel(formula))),
+            embedding_marks: new("embedding_marks"),
+            embedding_others: ByFormula::new(|formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
-            adam: new("adam"),
-            sgd: new("sgd"),
+            optimizer: ByFormula::new(|formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
         }
@@ -127,9 +142,10 @@ impl Buffers {
         variants: Variants,
         parameters: &Parameters<f32>,
         layers: &[weight_grad::Layer],
+        shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
         let Place { plan, capacity } = place;
-        let (tasks, dense, tables) = (plan.tasks.len(), plan.dense.len * 4, plan.embedding.len * 4);
+        let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
         let arena = plan.arena_stride() * capacity * 4;
         let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
             let upload = |(p, items): (level::Program, u32)| {
@@ -142,14 +158,9 @@ impl Buffers {
             step: context.buffer("step", size_of::<Step>() as u64, uniform)?,
             batch: context.storage("a batch", 16)?,
             dataset: context.storage("the data set", 16)?,
-            sources: context.storage("the data set's bag fields", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
-            dense_first: context.storage("the dense parameters' first moments", dense)?,
-            dense_second: context.storage("the dense parameters' second moments", dense)?,
-            tables: context.upload("the embedding tables", &parameters.embedding)?,
-            table_first: context.storage("the embedding tables' first moments", tables)?,
-            table_second: context.storage("the embedding tables' second moments", tables)?,
-            touched: context.storage("the marks of touched table rows", plan.embedding.len)?,
+            dense_state: no_state(context)?,
+            tables: Tables::new(context, plan, &parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
             slots: context.storage("the slots of weight gradients", dense * slots)?,
@@ -165,17 +176,52 @@ impl Buffers {
             towers: programs(level::towers(place))?,
         })
     }
+}
 
-    /// The buffer that holds a tensor of the state.
-    pub fn state(&self, tensor: &StateTensor) -> &wgpu::Buffer {
-        match (tensor.block, tensor.slot) {
-            (Block::Dense, Slot::Value) => &self.dense,
-            (Block::Dense, Slot::First) => &self.dense_first,
-            (Block::Dense, Slot::Second) => &self.dense_second,
-            (Block::Embedding, Slot::Value) => &self.tables,
-            (Block::Embedding, Slot::First) => &self.table_first,
-            (Block::Embedding, Slot::Second) => &self.table_second,
+/// Stands for an optimizer's arrays where there are none.
+pub fn no_state(context: &Context) -> Result<[wgpu::Buffer; 2], ExecutorError> {
+    let none = || context.storage("no optimizer state", 16);
+    Ok([none()?, none()?])
+}
+
+/// A formula's arrays before the first step; `floats` are the parameters'.
+pub fn state(
+    context: &Context,
+    what: &str,
+    formula: Formula,
+    floats: usize,
+    initial: f64,
+) -> Result<[wgpu::Buffer; 2], ExecutorError> {
+    let mut arrays = no_state(context)?;
+    for (array, name) in arrays.iter_mut().zip(formula.state()) {
+        let what = format!("{what}, the optimizer's {name}");
+        *array = match initial {
+            0.0 => context.storage(&what, floats * 4)?,
+            _ => context.upload(&what, &vec![initial as f32; floats])?,
+        };
+    }
+    Ok(arrays)
+}
+
+impl Buffers {
+    /// Where a tensor of the state lies: buffers with the byte that its part begins at, and which of its floats those are.
+    pub fn state(&self, tensor: &StateTensor) -> Vec<(&wgpu::Buffer, u64, Range<usize>)> {
+        let p = tensor.parameter;
+        let array = tensor.array.map(|array| array.number);
+        match tensor.block {
+            Block::Dense => {
+                let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
+                vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
+            }
+            Block::Table(_) => self.tables.parts(p.offset..p.offset + p.len(), array).collect(),
         }
+    }
+
+    /// Makes the optimizers' arrays anew, as they are before the first step of a rule.
+    pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
+        let dense = rule.optimizer;
+        self.dense_state = state(context, "the dense parameters", dense.formula(), plan.dense.len, dense.initial())?;
+        self.tables.make_state(context, rule)
     }
 }
 
@@ -186,10 +232,8 @@ impl Stages {
         let weight_grad = p.weight_grad(context, variants.weight_grad);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
-        let dense = [("params", &b.dense), ("first", &b.dense_first), ("second", &b.dense_second)];
-        let tables =
-            [("tables", &b.tables), ("first", &b.table_first), ("second", &b.table_second), ("touched", &b.touched)];
-        let inputs = [("fields", &b.fields), ("columns", &b.columns)];
+        let dense = [("params", &b.dense), ("first", &b.dense_state[0]), ("second", &b.dense_state[1])];
+        let inputs = [("fields", &b.fields), ("columns", &b.columns), ("rows", &b.tables.rows)];
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
@@ -198,20 +242,29 @@ impl Stages {
             items: program.items,
         };
         let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
+        let of_batch = [&step[..], &inputs, &[("slot", &b.grads)]].concat();
+        let of_shard = |number: usize| {
+            let bind = |pipeline: &Pipeline| {
+                let shared = |name: &str| of_batch.iter().find(|(n, _)| *n == name).map(|(_, b)| b.as_entire_binding());
+                pipeline.bind_each(context, |name| b.tables.binding(number, name).or_else(|| shared(name)))
+            };
+            ShardStages {
+                rows: bind(&p.embedding_rows),
+                update: ByFormula::new(|formula| bind(p.embedding_update.get(formula))),
+                marks: bind(&p.embedding_marks),
+                others: ByFormula::new(|formula| bind(p.embedding_others.get(formula))),
+            }
+        };
         Self {
-            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset), ("sources", &b.sources)]]),
-            embedding_forward: bind(&p.embedding_forward, &[&step, &tables, &inputs, &[("slot", &b.values)]]),
-            embedding_adam: bind(&p.embedding_adam, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_sgd: bind(&p.embedding_sgd, &[&step, &tables, &inputs, &[("slot", &b.grads)]]),
-            embedding_adam_others: bind(&p.embedding_adam_others, &[&step, &tables]),
-            embedding_sgd_others: bind(&p.embedding_sgd_others, &[&step, &tables]),
+            gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset)]]),
+            embedding_forward: bind(&p.embedding_forward, &[&step, &inputs, &[("slot", &b.values)]]),
+            shards: (0..b.tables.buffers.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
-            adam: bind(&p.adam, &[&step, &dense]),
-            sgd: bind(&p.sgd, &[&step, &dense]),
+            optimizer: ByFormula::new(|formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }
     }
 }

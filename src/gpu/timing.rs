@@ -153,9 +153,9 @@ impl GpuExecutor {
         rule: &Rule,
         step: u64,
     ) -> Result<StepTimes, ExecutorError> {
+        self.loaded.keep_state(&self.context, rule)?;
         let start = Instant::now();
-        let plan = self.loaded.plan.clone();
-        self.upload(batch, |s| s.set_training(&plan, rule, step))?;
+        self.upload(batch, Some((rule, step)))?;
         self.flush()?;
         let upload = start.elapsed().as_secs_f64();
         let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some()).collect();
@@ -168,7 +168,7 @@ impl GpuExecutor {
             op,
             start: begin + span.start,
             seconds: span.end - span.start,
-            cost: op.cost(place, batch),
+            cost: op.cost(place, batch, rule),
         };
         let ops = ops.into_iter().zip(spans).map(time).collect();
         Ok(StepTimes { ops, upload, submit, wait })

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::executor::{Gpu, GpuExecutor};
-use crate::data::{Batch, Segments};
+use crate::data::{BagColumn, Batch, Contents, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
 use crate::kernels::{Cost, Place, StepOp, level};
@@ -95,7 +95,7 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
         }
         _ => vec![("its one form".into(), default)],
     };
-    let cost = op.cost(Place { plan: &plan, capacity: rows }, &batch);
+    let cost = op.cost(Place { plan: &plan, capacity: rows }, &batch, &Rule::default());
     let time = |(variant, variants): (String, Variants)| {
         Ok(VariantTime { variant, seconds: time(gpu, &plan, &batch, variants, &[op])?, cost })
     };
@@ -136,7 +136,7 @@ fn level_ops(plan: &Plan) -> Vec<StepOp> {
 fn time(gpu: &Gpu, plan: &Arc<Plan>, batch: &Batch, variants: Variants, ops: &[StepOp]) -> Result<f64, ExecutorError> {
     let parameters = Parameters::init(plan, 0);
     let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, batch.rows, variants)?;
-    executor.upload(batch, |_| {})?;
+    executor.upload(batch, None)?;
     let mut best = f64::INFINITY;
     for run in 0..=RUNS {
         let start = Instant::now();
@@ -161,16 +161,15 @@ fn with_one_row_tables(plan: &Plan) -> Plan {
 
 /// A batch of ordinary numbers: kernels of levels take the same time whatever they are.
 fn plain_batch(plan: &Plan, rows: usize) -> Batch {
-    let bags = rows * plan.input.bag_fields().len();
     let elements = rows * plan.tasks.len();
-    Batch {
+    let dataset = Dataset {
         rows,
         dense: (0..rows * plan.input.dense_fields()).map(|i| (i % 13) as f32 / 8.0 - 0.75).collect(),
-        bag_starts: (0..=bags as u32).collect(),
-        ids: vec![0; bags],
+        bags: plan.input.bag_fields().iter().map(|_| BagColumn::One(vec![0; rows])).collect(),
         labels: (0..elements).map(|i| (i % 3 == 0) as u8 as f32).collect(),
         masks: vec![1.0; elements],
-        segments: Segments::default(),
-        held: None,
-    }
+        ..Dataset::default()
+    };
+    let order: Vec<u32> = (0..rows as u32).collect();
+    Batch::gather(&dataset, &plan.input, &order, Contents::ValuesAndSegments)
 }

@@ -1,6 +1,7 @@
-//! `shaders/embedding.wgsl`: gathering fields, and updating the table rows that a batch touches.
+//! `shaders/embedding.wgsl`: gathering table rows and fields, and updating the table rows that a batch touches.
 
-use super::{NONE, Place, Workgroups, grid, shader_struct};
+use super::{Constants, Kernel, NONE, Place, Workgroups, grid, plain, shader_struct};
+use crate::optim::Formula;
 use crate::plan::{Field as PlanField, Plan, Pooling, pad4};
 
 shader_struct! {
@@ -15,8 +16,17 @@ shader_struct! {
     pub struct Field {
         pub column: u32,
         pub dim: u32,
-        pub table: u32,
         pub mean: u32,
+    }
+}
+
+shader_struct! {
+    pub struct Shard {
+        pub start: u32,
+        pub length: u32,
+        pub segments: u32,
+        pub segment_end: u32,
+        pub optimizer: Constants,
     }
 }
 
@@ -49,7 +59,6 @@ pub fn fields(place: Place) -> Vec<Field> {
     let field = |(column, table, pooling): (usize, usize, Pooling)| Field {
         column: column as u32,
         dim: place.plan.input.tables[table].dim as u32,
-        table: (place.plan.embedding.parameters[table].offset / 4) as u32,
         mean: u32::from(pooling == Pooling::Mean),
     };
     place.plan.input.bag_fields().into_iter().map(field).collect()
@@ -66,12 +75,39 @@ pub fn widest(plan: &Plan) -> usize {
     pad4(widest.unwrap_or(0)) / 4
 }
 
-/// An invocation per segment and vec4 of the widest table's vectors.
-pub fn update_workgroups(place: Place, segments: usize, group: u32) -> Workgroups {
-    grid(segments * widest(place.plan), group)
+/// The kernel of a formula over the batch's rows.
+pub fn update_kernel(formula: Formula) -> Kernel {
+    plain(match formula {
+        Formula::Adam => "embedding_adam",
+        Formula::Adagrad => "embedding_adagrad",
+        Formula::Momentum => "embedding_momentum",
+        Formula::Sgd => "embedding_sgd",
+    })
 }
 
-/// An invocation per vec4 of the tables.
-pub fn others_workgroups(place: Place, group: u32) -> Workgroups {
-    grid(place.plan.embedding.len / 4, group)
+/// The kernel of a formula over the other rows.
+pub fn others_kernel(formula: Formula) -> Kernel {
+    plain(match formula {
+        Formula::Adam => "embedding_adam_others",
+        Formula::Adagrad => "embedding_adagrad_others",
+        Formula::Momentum => "embedding_momentum_others",
+        Formula::Sgd => "embedding_sgd_others",
+    })
+}
+
+/// Floats of the compact block of so many table rows, `[segments, widest]` vec4s.
+pub fn compact_floats(plan: &Plan, segments: usize) -> usize {
+    segments * widest(plan) * 4
+}
+
+impl Shard {
+    /// An invocation per segment of the batch in the shard and vec4 of the widest table's vectors.
+    pub fn segment_workgroups(&self, plan: &Plan, group: u32) -> Workgroups {
+        grid((self.segment_end - self.segments) as usize * widest(plan), group)
+    }
+
+    /// An invocation per vec4 of the shard.
+    pub fn whole_workgroups(&self, group: u32) -> Workgroups {
+        grid(self.length as usize, group)
+    }
 }

@@ -10,12 +10,14 @@ pub mod loss;
 mod ops;
 pub mod optimizer;
 pub mod roof;
+mod shards;
 mod step;
 pub mod variant;
 pub mod weight_grad;
 
 pub use ops::{Cost, StepOp, forward_ops, train_ops};
-pub use step::{BatchWords, Step};
+pub use shards::Shards;
+pub use step::{BatchWords, Constants, Step};
 
 /// A shader file with the library files it needs behind it, which keeps its line numbers.
 #[derive(Clone, Copy, Debug)]
@@ -120,15 +122,23 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 11] = [
+pub const PLAIN_KERNELS: [Kernel; 19] = [
     Kernel { source: GATHER, entry: "gather" },
+    Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
     Kernel { source: EMBEDDING, entry: "embedding_adam" },
+    Kernel { source: EMBEDDING, entry: "embedding_adagrad" },
+    Kernel { source: EMBEDDING, entry: "embedding_momentum" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
+    Kernel { source: EMBEDDING, entry: "embedding_marks" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
+    Kernel { source: EMBEDDING, entry: "embedding_adagrad_others" },
+    Kernel { source: EMBEDDING, entry: "embedding_momentum_others" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LOSS, entry: "loss_sums" },
     Kernel { source: OPTIMIZER, entry: "adam" },
+    Kernel { source: OPTIMIZER, entry: "adagrad" },
+    Kernel { source: OPTIMIZER, entry: "momentum" },
     Kernel { source: OPTIMIZER, entry: "sgd" },
     Kernel { source: ROOF, entry: "roof_copy" },
     Kernel { source: ROOF, entry: "roof_multiply_add" },

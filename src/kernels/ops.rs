@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Place, weight_grad};
 use crate::data::Batch;
-use crate::optim::{EmbeddingUpdate, Optimizer, Rule};
+use crate::optim::{Formula, Rule};
 use crate::plan::{Gate, Level, Linear, Plan, TensorId};
 
 /// A kernel's part in a step: one dispatch, or, where a level is not fused, several. Levels are counted through to the
@@ -13,6 +13,8 @@ use crate::plan::{Gate, Level, Linear, Plan, TensorId};
 pub enum StepOp {
     /// Of a batch's values, where the device holds the data set.
     Gather,
+    /// Copying the table rows of the batch together.
+    EmbeddingRows,
     EmbeddingForward,
     LevelForward(usize),
     /// Forward, the loss's gradient, and backward.
@@ -23,6 +25,8 @@ pub enum StepOp {
     Optimizer,
     /// The table rows of the batch.
     EmbeddingUpdate,
+    /// Telling the table rows of the batch from the others.
+    EmbeddingMarks,
     /// The other table rows.
     EmbeddingOthers,
 }
@@ -30,31 +34,32 @@ pub enum StepOp {
 /// What predictions take.
 pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
     let levels = (0..plan.blocks().count()).map(StepOp::LevelForward);
-    std::iter::once(StepOp::EmbeddingForward).chain(levels)
+    [StepOp::EmbeddingRows, StepOp::EmbeddingForward].into_iter().chain(levels)
 }
 
 /// What a step of training takes; `is_held` where the device holds the batch's data set.
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
-    let still = matches!(rule.optimizer, Optimizer::Sgd(sgd) if sgd.momentum == 0.0);
-    let others = rule.embedding == EmbeddingUpdate::All && !still;
+    let moves_others = rule.tables.moves_others();
+    let others = if moves_others { &[StepOp::EmbeddingMarks, StepOp::EmbeddingOthers][..] } else { &[] };
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
     let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
     is_held
         .then_some(StepOp::Gather)
         .into_iter()
-        .chain([StepOp::EmbeddingForward])
+        .chain([StepOp::EmbeddingRows, StepOp::EmbeddingForward])
         .chain(forward)
         .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
         .chain([StepOp::LossSums, StepOp::WeightGrad, StepOp::Optimizer, StepOp::EmbeddingUpdate])
-        .chain(others.then_some(StepOp::EmbeddingOthers))
+        .chain(others.iter().copied())
 }
 
 impl fmt::Display for StepOp {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Self::Gather => write!(f, "gather"),
+            Self::EmbeddingRows => write!(f, "embedding rows"),
             Self::EmbeddingForward => write!(f, "embedding forward"),
             Self::LevelForward(l) => write!(f, "level {l} forward"),
             Self::Towers => write!(f, "towers and loss"),
@@ -63,6 +68,7 @@ impl fmt::Display for StepOp {
             Self::WeightGrad => write!(f, "weight gradients"),
             Self::Optimizer => write!(f, "optimizer"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
+            Self::EmbeddingMarks => write!(f, "embedding marks"),
             Self::EmbeddingOthers => write!(f, "embedding update of other rows"),
         }
     }
@@ -76,23 +82,36 @@ pub struct Cost {
     pub bytes: f64,
 }
 
-/// Floating-point operations of an Adam update of one parameter, roots and divisions counted as one each.
-const ADAM_FLOPS: f64 = 12.0;
+/// Floating-point operations of an update of one parameter, roots and divisions counted as one each, and the floats that
+/// it reads and writes: the parameter and its state, each twice.
+fn update_cost(formula: Formula) -> (f64, f64) {
+    let flops = match formula {
+        Formula::Adam => 12.0,
+        Formula::Adagrad => 7.0,
+        Formula::Momentum => 4.0,
+        Formula::Sgd => 2.0,
+    };
+    (flops, 2.0 * (1 + formula.state().len()) as f64)
+}
 
 impl StepOp {
-    pub fn cost(self, place: Place, batch: &Batch) -> Cost {
+    pub fn cost(self, place: Place, batch: &Batch, rule: &Rule) -> Cost {
         let plan = place.plan;
         let rows = batch.rows as f64;
         let level = |l: usize| plan.blocks().nth(l).map_or_else(Cost::default, |level| level_cost(plan, level, rows));
         match self {
             Self::Gather => {
                 let numbers = rows * (plan.input.dense_fields() + 2 * plan.tasks.len()) as f64;
-                Cost { flops: 0.0, bytes: 4.0 * (rows + 2.0 * (numbers + batch.id_count() as f64)) }
+                Cost { flops: 0.0, bytes: 4.0 * (rows + 2.0 * numbers) }
+            }
+            Self::EmbeddingRows => {
+                let segments = batch.segments.rows.len() as f64;
+                Cost { flops: 0.0, bytes: 8.0 * (touched_floats(plan, batch) + segments) }
             }
             Self::EmbeddingForward => {
                 let width = plan.input.width() as f64;
                 let gathered: f64 = gathered_floats(plan, batch);
-                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.id_count() as f64) }
+                Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.ids.len() as f64) }
             }
             Self::LevelForward(l) => level(l),
             // The same products the other way round.
@@ -109,15 +128,19 @@ impl StepOp {
             Self::WeightGrad => weight_grad_cost(place, rows),
             Self::Optimizer => {
                 let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
-                Cost { flops: n * (ADAM_FLOPS + slots), bytes: 4.0 * n * (6.0 + slots) }
+                let (flops, floats) = update_cost(rule.optimizer.formula());
+                Cost { flops: n * (flops + slots), bytes: 4.0 * n * (floats + slots) }
             }
             Self::EmbeddingUpdate => {
                 let (gathered, touched) = (gathered_floats(plan, batch), touched_floats(plan, batch));
-                Cost { flops: gathered + ADAM_FLOPS * touched, bytes: 4.0 * (gathered + 6.0 * touched) }
+                let (flops, floats) = update_cost(rule.tables.formula());
+                Cost { flops: gathered + flops * touched, bytes: 4.0 * (gathered + floats * touched) }
             }
+            Self::EmbeddingMarks => Cost { flops: 0.0, bytes: touched_floats(plan, batch) },
             Self::EmbeddingOthers => {
                 let n = plan.embedding.len as f64 - touched_floats(plan, batch);
-                Cost { flops: ADAM_FLOPS * n, bytes: 4.0 * 6.0 * n }
+                let (flops, floats) = update_cost(rule.tables.formula());
+                Cost { flops: flops * n, bytes: 4.0 * floats * n }
             }
         }
     }

@@ -1,6 +1,17 @@
 //! `shaders/optimizer.wgsl`: adding up the slots of the weight gradients, and the update.
 
-use super::{Place, Workgroups, grid};
+use super::{Kernel, Place, Workgroups, grid, plain};
+use crate::optim::Formula;
+
+/// The kernel of a formula.
+pub fn kernel(formula: Formula) -> Kernel {
+    plain(match formula {
+        Formula::Adam => "adam",
+        Formula::Adagrad => "adagrad",
+        Formula::Momentum => "momentum",
+        Formula::Sgd => "sgd",
+    })
+}
 
 /// An invocation per vec4 of the dense block.
 pub fn workgroups(place: Place, group: u32) -> Workgroups {

@@ -2,7 +2,7 @@
 
 use super::{Place, embedding, shader_struct, weight_grad};
 use crate::data::Batch;
-use crate::optim::{Optimizer, Rule};
+use crate::optim::{self, Rule};
 use crate::plan::Plan;
 
 shader_struct! {
@@ -18,27 +18,49 @@ shader_struct! {
         pub scales: u32,
         pub bag_starts: u32,
         pub ids: u32,
-        pub segments: u32,
         pub segment_rows: u32,
+        pub segment_widths: u32,
         pub segment_starts: u32,
         pub segment_bags: u32,
         pub order: u32,
-        pub bag_fields: u32,
         pub widest: u32,
         pub slots: u32,
         pub slot_rows: u32,
         pub dense_length: u32,
-        pub table_length: u32,
         pub slot_stride: u32,
+        pub drop_below: u32,
+        pub drop_scale: f32,
+        pub drop_key: [u32; 2],
+        pub optimizer: Constants,
+    }
+}
+
+shader_struct! {
+    /// `Constants` of `shaders/lib/step.wgsl`, which says what each number is.
+    pub struct Constants {
         pub rate: f32,
         pub root: f32,
         pub eps: f32,
         pub momentum: f32,
-        pub drop_below: u32,
-        pub drop_scale: f32,
-        pub drop_key: [u32; 2],
-        pub padding: [u32; 2],
+        pub decay: f32,
+        pub keep: f32,
+        pub padding: [f32; 2],
         pub betas: [f32; 4],
+    }
+}
+
+impl From<optim::Constants> for Constants {
+    fn from(c: optim::Constants) -> Self {
+        Self {
+            rate: c.rate as f32,
+            root: c.root as f32,
+            eps: c.eps as f32,
+            momentum: c.momentum as f32,
+            decay: c.decay as f32,
+            keep: c.keep as f32,
+            padding: [0.0; 2],
+            betas: [c.beta1, c.beta2, 1.0 - c.beta1, 1.0 - c.beta2].map(|b| b as f32),
+        }
     }
 }
 
@@ -49,7 +71,6 @@ impl Step {
             slots: weight_grad::slots(batch_size) as u32,
             slot_rows: weight_grad::slot_rows(batch_size) as u32,
             dense_length: (place.plan.dense.len / 4) as u32,
-            table_length: (place.plan.embedding.len / 4) as u32,
             slot_stride: place.stride(place.plan.input_slot),
             drop_scale: 1.0,
             ..Self::default()
@@ -58,23 +79,10 @@ impl Step {
 
     /// What a step of training needs beside its batch.
     pub fn set_training(&mut self, plan: &Plan, rule: &Rule, step: u64) {
-        self.set_optimizer(&rule.optimizer, step);
+        self.step = u32::try_from(step).unwrap_or(u32::MAX);
+        self.optimizer = rule.dense_at(step).into();
         if let Some(masks) = plan.masks(rule.seed, step) {
             (self.drop_below, self.drop_scale, self.drop_key) = (masks.drop_below, masks.scale as f32, masks.key);
-        }
-    }
-
-    fn set_optimizer(&mut self, optimizer: &Optimizer, step: u64) {
-        self.step = u32::try_from(step).unwrap_or(u32::MAX);
-        match optimizer {
-            Optimizer::Adam(adam) => {
-                let (rate, root) = adam.corrections(step);
-                (self.rate, self.root, self.eps) = (rate as f32, root as f32, adam.eps as f32);
-                self.betas = [adam.beta1, adam.beta2, 1.0 - adam.beta1, 1.0 - adam.beta2].map(|b| b as f32);
-            }
-            Optimizer::Sgd(sgd) => {
-                (self.rate, self.momentum) = (sgd.learning_rate as f32, sgd.momentum as f32);
-            }
         }
     }
 }
@@ -92,17 +100,17 @@ impl BatchWords {
         step.rows = batch.rows as u32;
         step.tasks = tasks as u32;
         step.dense_fields = dense_fields as u32;
-        step.bag_fields = (plan.input.fields.len() - dense_fields) as u32;
         step.widest = embedding::widest(plan) as u32;
         step.scales = self.floats(&scales(plan, batch));
         step.bag_starts = self.words(&batch.bag_starts);
+        step.ids = self.words(&batch.ids);
         let segments = &batch.segments;
-        step.segments = segments.rows.len() as u32;
+        let table = |&table: &u32| &plan.embedding.parameters[table as usize];
         step.segment_rows = self.len();
-        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
-            let p = &plan.embedding.parameters[table as usize];
-            self.0.push(((p.offset + row as usize * p.stride) / 4) as u32);
-        }
+        let rows = segments.tables.iter().map(table).zip(&segments.rows);
+        self.0.extend(rows.map(|(table, &row)| ((table.offset + row as usize * table.stride) / 4) as u32));
+        step.segment_widths = self.len();
+        self.0.extend(segments.tables.iter().map(|t| (table(t).stride / 4) as u32));
         step.segment_starts = self.words(&segments.starts);
         step.segment_bags = self.words(&segments.bags);
         if let Some(held) = &batch.held {
@@ -113,14 +121,12 @@ impl BatchWords {
         step.dense = self.len();
         step.labels = step.dense + numbers;
         step.masks = step.labels + labels;
-        step.ids = step.masks + labels;
         if batch.held.is_none() {
             self.floats(&batch.dense);
             self.floats(&batch.labels);
             self.floats(&batch.masks);
-            self.words(&batch.ids);
         }
-        (&self.0, step.ids as usize + batch.id_count())
+        (&self.0, (step.masks + labels) as usize)
     }
 
     fn len(&self) -> u32 {

@@ -15,7 +15,7 @@ pub use dropout::Masks;
 pub use input::{Field, Input, Pooling, Table};
 pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
-pub use state::{Block, Slot, StateTensor};
+pub use state::{Array, Block, StateTensor};
 
 use serde::{Deserialize, Serialize};
 

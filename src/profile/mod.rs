@@ -229,7 +229,7 @@ fn adapter_steps(
     let mut stopwatch = Stopwatch::new(gpu)?;
     let mut executor = GpuExecutor::new(gpu, p.plan.clone(), parameters, p.config.train.batch_size, variants)?;
     feed.carry(p.offer(&mut executor)?);
-    let rule = p.config.rule();
+    let rule = p.rule();
     timed_steps(feed, steps, |batch, step| {
         let times = executor.profile_step(&mut stopwatch, batch, &rule, step)?;
         let mut phases = vec![("upload", times.upload)];
@@ -256,7 +256,7 @@ fn cpu_steps(
 ) -> Result<Vec<TimedStep>, ExecutorError> {
     let mut executor = device.open(p.plan.clone(), parameters, p.config.train.batch_size)?;
     feed.carry(p.offer(executor.as_mut())?);
-    let rule = p.config.rule();
+    let rule = p.rule();
     timed_steps(feed, steps, |batch, step| {
         let start = Instant::now();
         executor.train_step(batch, &rule, step)?;
@@ -268,8 +268,8 @@ fn cpu_steps(
 
 /// What all ops of a step cost on an adapter.
 fn step_cost(p: &Prepared, batch: &Batch) -> Cost {
-    let place = Place { plan: &p.plan, capacity: p.config.train.batch_size };
-    let costs = kernels::train_ops(&p.plan, &p.config.rule(), batch.held.is_some()).map(|op| op.cost(place, batch));
+    let (place, rule) = (Place { plan: &p.plan, capacity: p.config.train.batch_size }, p.rule());
+    let costs = kernels::train_ops(&p.plan, &rule, batch.held.is_some()).map(|op| op.cost(place, batch, &rule));
     costs.fold(Cost::default(), |a, b| Cost { flops: a.flops + b.flops, bytes: a.bytes + b.bytes })
 }
 
@@ -283,7 +283,7 @@ fn untimed(
 ) -> Result<f64, ExecutorError> {
     let mut executor = device.open(p.plan.clone(), parameters, p.config.train.batch_size)?;
     feed.carry(p.offer(executor.as_mut())?);
-    let rule = p.config.rule();
+    let rule = p.rule();
     let mut start = Instant::now();
     for i in 0..WARM_UP + steps {
         if i == WARM_UP {

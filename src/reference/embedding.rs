@@ -54,22 +54,30 @@ pub fn embedding_forward<T: Real>(
     for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
         let dim = plan.input.tables[table].dim;
         for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            let ids = ids_of(batch, bag * batch.rows + i);
+            let ids = ids_of(batch, bag * batch.rows + i).iter().map(|&segment| batch.segments.rows[segment as usize]);
             pool(&plan.embedding, embedding, table, pooling, ids, &mut row[column..column + dim]);
         }
     }
 }
 
-fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Pooling, ids: &[u32], out: &mut [T]) {
+fn pool<T: Real>(
+    layout: &Layout,
+    embedding: &[T],
+    table: usize,
+    pooling: Pooling,
+    rows: impl ExactSizeIterator<Item = u32>,
+    out: &mut [T],
+) {
     let p = &layout.parameters[table];
-    let vector = |id: u32| &embedding[p.offset + id as usize * p.stride..][..p.cols];
-    if let [id] = ids {
-        return out.copy_from_slice(vector(*id));
+    let vector = |row: u32| &embedding[p.offset + row as usize * p.stride..][..p.cols];
+    let count = rows.len();
+    if count == 1 {
+        return rows.for_each(|row| out.copy_from_slice(vector(row)));
     }
     out.fill(T::ZERO);
-    ids.iter().for_each(|&id| add(out, vector(id)));
-    if pooling == Pooling::Mean && !ids.is_empty() {
-        let n = T::of(ids.len() as f64);
+    rows.for_each(|row| add(out, vector(row)));
+    if pooling == Pooling::Mean && count > 1 {
+        let n = T::of(count as f64);
         out.iter_mut().for_each(|o| *o = *o / n);
     }
 }

@@ -18,6 +18,7 @@ mod optimizer;
 mod parts;
 mod real;
 mod split;
+mod state;
 mod table_update;
 mod weight_grad;
 
@@ -28,19 +29,20 @@ use rayon::prelude::*;
 
 use crate::data::Batch;
 use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
-use crate::optim::{EmbeddingUpdate, Rule};
-use crate::plan::{self, Masks, Parameters, Plan, Slot, StateTensor, TensorId};
+use crate::optim::{Formulas, Rule};
+use crate::plan::{self, Masks, Parameters, Plan, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
 use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
-use table_update::Touched;
+use table_update::{TableUpdate, Touched};
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use loss::loss_terms;
 pub use parts::Of;
 pub use real::Real;
+pub use state::{Arrays, OptimizerState};
 
 /// Rows that go through the model together on one thread.
 pub const BLOCK_ROWS: usize = 256;
@@ -49,8 +51,8 @@ pub const BLOCK_ROWS: usize = 256;
 pub struct Reference<T> {
     plan: Arc<Plan>,
     parameters: Parameters<T>,
-    first: Parameters<T>,
-    second: Parameters<T>,
+    /// None before the first step.
+    state: Option<OptimizerState<T>>,
     /// Of the dense block, in the last step.
     dense_grads: Vec<T>,
     strips: Vec<Strip>,
@@ -90,8 +92,7 @@ pub struct Gradients<T> {
 impl<T: Real> Reference<T> {
     pub fn new(plan: Arc<Plan>, parameters: Parameters<T>) -> Self {
         Self {
-            first: optimizer::no_moments(&plan),
-            second: optimizer::no_moments(&plan),
+            state: None,
             dense_grads: vec![T::ZERO; plan.dense.len],
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),
@@ -121,9 +122,9 @@ impl<T: Real> Reference<T> {
             self.broken = Some(Broken { step, task });
             return;
         }
-        let update = Update::new(&rule.optimizer, step);
-        self.update_dense(batch, &update);
-        self.update_embedding(batch, rule.embedding, &update);
+        self.keep_state(rule);
+        self.update_dense(batch, rule, step);
+        self.update_embedding(batch, rule, step);
     }
 
     /// The logits of a batch, `[rows, tasks]`.
@@ -207,29 +208,29 @@ impl<T: Real> Reference<T> {
     }
 
     /// Sums each strip's gradient and applies the optimizer to it.
-    fn update_dense(&mut self, batch: &Batch, update: &Update<T>) {
-        let (plan, blocks) = (&self.plan, &self.blocks);
-        let state = State {
-            parameters: &mut self.parameters.dense,
-            first: &mut self.first.dense,
-            second: &mut self.second.dense,
+    fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+        let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
+            return;
         };
+        let (plan, blocks) = (&self.plan, &self.blocks);
+        let update = Update::new(rule.optimizer.formula(), &rule.dense_at(step));
+        let state = State { parameters: &mut self.parameters.dense, first, second };
         let data = (self.dense_grads.as_mut_slice(), state);
         for_each_strip(&self.strips, data, &|strip, (grads, state)| {
             strip.gradient(plan, block_rows_of(blocks, batch), grads);
-            optimizer::update(update, state, grads);
+            optimizer::update(&update, state, grads);
         });
     }
 
-    fn update_embedding(&mut self, batch: &Batch, rows: EmbeddingUpdate, update: &Update<T>) {
-        let mut embedding = std::mem::take(&mut self.parameters.embedding);
-        let mut first = std::mem::take(&mut self.first.embedding);
-        let mut second = std::mem::take(&mut self.second.embedding);
-        let state = State { parameters: &mut embedding, first: &mut first, second: &mut second };
-        self.touched(batch).update(rows, update, state);
-        self.parameters.embedding = embedding;
-        self.first.embedding = first;
-        self.second.embedding = second;
+    fn update_embedding(&mut self, batch: &Batch, rule: &Rule, step: u64) {
+        let Some(mut state) = self.state.take() else { return };
+        let mut parameters = std::mem::take(&mut self.parameters.embedding);
+        let (update, moves_others) =
+            (Update::new(rule.tables.formula(), &rule.tables_at(step)), rule.tables.moves_others());
+        let updates = |_| TableUpdate { update, moves_others };
+        self.touched(batch).update(&updates, &mut parameters, &mut state.tables);
+        self.parameters.embedding = parameters;
+        self.state = Some(state);
     }
 
     fn embedding_gradient(&self, batch: &Batch, grads: &mut [T]) {
@@ -248,16 +249,25 @@ impl<T: Real> Reference<T> {
         Touched { plan: &self.plan, columns: &self.columns, batch, input_grad }
     }
 
-    /// The block that holds a tensor of the state.
-    fn block(&mut self, tensor: &StateTensor) -> &mut [T] {
-        let blocks = match tensor.slot {
-            Slot::Value => &mut self.parameters,
-            Slot::First => &mut self.first,
-            Slot::Second => &mut self.second,
-        };
-        match tensor.block {
-            plan::Block::Dense => &mut blocks.dense,
-            plan::Block::Embedding => &mut blocks.embedding,
+    /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
+    fn keep_state(&mut self, rule: &Rule) {
+        if !self.state.as_ref().is_some_and(|state| state.fits(rule)) {
+            self.state = Some(OptimizerState::new(&self.plan, rule));
+        }
+    }
+
+    fn formulas(&self) -> Option<Formulas> {
+        self.state.as_ref().map(OptimizerState::formulas)
+    }
+
+    /// The floats of a tensor of the state, padding included.
+    fn floats(&mut self, tensor: &StateTensor) -> &mut [T] {
+        let own = tensor.parameter.offset..tensor.parameter.offset + tensor.parameter.len();
+        match (tensor.block, tensor.array, &mut self.state) {
+            (plan::Block::Dense, Some(array), Some(state)) => &mut state.dense.arrays[array.number][own],
+            (plan::Block::Table(table), Some(array), Some(state)) => &mut state.tables[table].arrays[array.number],
+            (plan::Block::Dense, ..) => &mut self.parameters.dense[own],
+            (plan::Block::Table(_), ..) => &mut self.parameters.embedding[own],
         }
     }
 
@@ -352,20 +362,25 @@ impl Executor for Reference<f32> {
         Ok(self.parameters.clone())
     }
 
+    fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
+        self.keep_state(rule);
+        Ok(())
+    }
+
     fn state(&self) -> Vec<(String, Vec<usize>)> {
-        self.plan.state().map(|t| (t.name(), t.parameter.shape.clone())).collect()
+        self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
     }
 
     fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
-        let plan = self.plan.clone();
-        let tensor = plan.state_tensor(name);
-        Ok(tensor.parameter.unpack(self.block(&tensor)))
+        let (plan, formulas) = (self.plan.clone(), self.formulas());
+        let tensor = plan.state_tensor(formulas.as_ref(), name);
+        Ok(tensor.alone().unpack(self.floats(&tensor)))
     }
 
     fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
-        let plan = self.plan.clone();
-        let tensor = plan.state_tensor(name);
-        tensor.parameter.pack(values, self.block(&tensor));
+        let (plan, formulas) = (self.plan.clone(), self.formulas());
+        let tensor = plan.state_tensor(formulas.as_ref(), name);
+        tensor.alone().pack(values, self.floats(&tensor));
         Ok(())
     }
 }

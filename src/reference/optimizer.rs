@@ -1,25 +1,29 @@
 //! Optimizers over a run of floats.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::real::Real;
 use super::split::Split;
 use super::vector::prefetch;
-use crate::optim::Optimizer;
-use crate::plan::{Parameters, Plan};
+use crate::optim::{Constants, Formula};
 
-/// Parameters beside the optimizer's state: Adam's two moments, or the momentum alone.
+/// Parameters beside the optimizer's arrays, of which a formula has two, one or none: the others are empty.
 pub struct State<'a, T> {
     pub parameters: &'a mut [T],
     pub first: &'a mut [T],
     pub second: &'a mut [T],
 }
 
+/// As far as an array goes, which may be empty.
+fn within<T>(array: &[T], range: Range<usize>) -> Range<usize> {
+    range.start.min(array.len())..range.end.min(array.len())
+}
+
 impl<T: Real> Split for State<'_, T> {
     fn split(self, at: usize) -> (Self, Self) {
         let (parameters, parameters_rest) = self.parameters.split_at_mut(at);
-        let (first, first_rest) = self.first.split_at_mut(at);
-        let (second, second_rest) = self.second.split_at_mut(at);
+        let (first, first_rest) = self.first.split_at_mut(at.min(self.first.len()));
+        let (second, second_rest) = self.second.split_at_mut(at.min(self.second.len()));
         (
             Self { parameters, first, second },
             Self { parameters: parameters_rest, first: first_rest, second: second_rest },
@@ -29,57 +33,66 @@ impl<T: Real> Split for State<'_, T> {
 
 impl<T> State<'_, T> {
     /// Asks for a part of the run to be brought near.
-    pub fn prefetch(&self, range: std::ops::Range<usize>) {
+    pub fn prefetch(&self, range: Range<usize>) {
         prefetch(&self.parameters[range.clone()]);
-        prefetch(&self.first[range.clone()]);
-        prefetch(&self.second[range]);
+        prefetch(&self.first[within(self.first, range.clone())]);
+        prefetch(&self.second[within(self.second, range)]);
     }
 
     /// A part of the run.
-    pub fn part(&mut self, range: std::ops::Range<usize>) -> State<'_, T> {
+    pub fn part(&mut self, range: Range<usize>) -> State<'_, T> {
+        let (first, second) = (within(self.first, range.clone()), within(self.second, range.clone()));
         State {
-            parameters: &mut self.parameters[range.clone()],
-            first: &mut self.first[range.clone()],
-            second: &mut self.second[range],
+            parameters: &mut self.parameters[range],
+            first: &mut self.first[first],
+            second: &mut self.second[second],
         }
     }
 }
 
-/// Moments before the first step. Their memory is there: the system gives a page of zeros only when it is first written,
-/// and else that would come row by row, in the steps.
-pub fn no_moments<T: Real>(plan: &Plan) -> Parameters<T> {
-    // Numbers of a page, of eight bytes at the most.
-    const PAGE: usize = 4096 / 8;
-    let mut moments = Parameters::zeros(plan);
-    moments.embedding.par_chunks_mut(PAGE).for_each(|page| page[0] = std::hint::black_box(T::ZERO));
-    moments
-}
-
-/// An optimizer at one step, with its constants.
+/// A formula at one step, with its constants.
 #[derive(Clone, Copy)]
-pub enum Update<T> {
-    Adam { beta1: T, beta2: T, eps: T, rate: T, root: T, rest1: T, rest2: T },
-    Sgd { rate: T, momentum: T },
+pub struct Update<T> {
+    pub formula: Formula,
+    rate: T,
+    root: T,
+    eps: T,
+    momentum: T,
+    decay: T,
+    keep: T,
+    beta1: T,
+    beta2: T,
+    rest1: T,
+    rest2: T,
 }
 
 impl<T: Real> Update<T> {
-    /// `step` is counted from 1.
-    pub fn new(optimizer: &Optimizer, step: u64) -> Self {
-        match optimizer {
-            Optimizer::Adam(adam) => {
-                let (rate, root) = adam.corrections(step);
-                Self::Adam {
-                    beta1: T::of(adam.beta1),
-                    beta2: T::of(adam.beta2),
-                    rest1: T::of(1.0 - adam.beta1),
-                    rest2: T::of(1.0 - adam.beta2),
-                    eps: T::of(adam.eps),
-                    rate: T::of(rate),
-                    root: T::of(root),
-                }
-            }
-            Optimizer::Sgd(sgd) => Self::Sgd { rate: T::of(sgd.learning_rate), momentum: T::of(sgd.momentum) },
+    pub fn new(formula: Formula, c: &Constants) -> Self {
+        Self {
+            formula,
+            rate: T::of(c.rate),
+            root: T::of(c.root),
+            eps: T::of(c.eps),
+            momentum: T::of(c.momentum),
+            decay: T::of(c.decay),
+            keep: T::of(c.keep),
+            beta1: T::of(c.beta1),
+            beta2: T::of(c.beta2),
+            rest1: T::of(1.0 - c.beta1),
+            rest2: T::of(1.0 - c.beta2),
         }
+    }
+
+    /// The gradient with its decay. Without one it is the gradient itself, to the bit.
+    #[inline(always)]
+    fn decayed(&self, gradient: T, parameter: T) -> T {
+        if self.decay == T::ZERO { gradient } else { gradient + self.decay * parameter }
+    }
+
+    /// What AdamW's decay leaves.
+    #[inline(always)]
+    fn kept(&self, parameter: T) -> T {
+        if self.keep == T::ONE { parameter } else { self.keep * parameter }
     }
 }
 
@@ -96,21 +109,34 @@ vectorized! {
 }
 
 #[inline(always)]
-fn update_by<T: Real>(update: &Update<T>, state: State<T>, grads: impl Iterator<Item = T>) {
-    let moments = state.first.iter_mut().zip(state.second);
-    let elements = state.parameters.iter_mut().zip(moments).zip(grads);
-    match *update {
-        Update::Adam { beta1, beta2, eps, rate, root, rest1, rest2 } => {
-            for ((p, (m, v)), g) in elements {
-                *m = beta1 * *m + rest1 * g;
-                *v = beta2 * *v + rest2 * g * g;
-                *p += -(rate * *m / (v.sqrt() * root + eps));
+fn update_by<T: Real>(u: &Update<T>, state: State<T>, grads: impl Iterator<Item = T>) {
+    let u = *u;
+    let parameters = state.parameters.iter_mut().zip(grads);
+    match u.formula {
+        Formula::Adam => {
+            for ((p, g), (m, v)) in parameters.zip(state.first.iter_mut().zip(state.second)) {
+                let g = u.decayed(g, *p);
+                *m = u.beta1 * *m + u.rest1 * g;
+                *v = u.beta2 * *v + u.rest2 * g * g;
+                *p = u.kept(*p) - u.rate * *m / (v.sqrt() * u.root + u.eps);
             }
         }
-        Update::Sgd { rate, momentum } => {
-            for ((p, (m, _)), g) in elements {
-                *m = momentum * *m + g;
-                *p += -(rate * *m);
+        Formula::Adagrad => {
+            for ((p, g), sum) in parameters.zip(state.first) {
+                let g = u.decayed(g, *p);
+                *sum += g * g;
+                *p = *p - u.rate * g / (sum.sqrt() + u.eps);
+            }
+        }
+        Formula::Momentum => {
+            for ((p, g), m) in parameters.zip(state.first) {
+                *m = u.momentum * *m + u.decayed(g, *p);
+                *p = *p - u.rate * *m;
+            }
+        }
+        Formula::Sgd => {
+            for (p, g) in parameters {
+                *p = *p - u.rate * u.decayed(g, *p);
             }
         }
     }

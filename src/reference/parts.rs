@@ -2,10 +2,11 @@
 
 use super::optimizer::{State, Update, update};
 use super::real::Real;
+use super::state::{Arrays, OptimizerState};
 use super::{BLOCK_ROWS, Reference, block_count, block_rows, block_rows_of, embedding, level, loss};
 use crate::data::Batch;
 use crate::optim::Rule;
-use crate::plan::{Masks, Parameters, TensorId};
+use crate::plan::{Masks, TensorId};
 
 /// Which of a tensor's numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,27 +91,27 @@ impl<T: Real> Reference<T> {
         grads
     }
 
-    /// Takes over the optimizer's moments.
-    pub fn set_moments(&mut self, first: Parameters<T>, second: Parameters<T>) {
-        (self.first, self.second) = (first, second);
+    /// Takes over the optimizers' arrays.
+    pub fn set_state(&mut self, state: OptimizerState<T>) {
+        self.state = Some(state);
     }
 
-    pub fn moments(&self) -> [&Parameters<T>; 2] {
-        [&self.first, &self.second]
+    /// The optimizers' arrays, where there are any yet.
+    pub fn state(&self) -> Option<&OptimizerState<T>> {
+        self.state.as_ref()
     }
 
     /// The optimizer over the whole dense block.
     pub fn update_dense_by(&mut self, grads: &[T], rule: &Rule, step: u64) {
-        let state = State {
-            parameters: &mut self.parameters.dense,
-            first: &mut self.first.dense,
-            second: &mut self.second.dense,
+        let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
+            return;
         };
-        update(&Update::new(&rule.optimizer, step), state, grads);
+        let state = State { parameters: &mut self.parameters.dense, first, second };
+        update(&Update::new(rule.optimizer.formula(), &rule.dense_at(step)), state, grads);
     }
 
     /// The optimizer over the embedding tables, from the gradients by the input slot.
     pub fn update_tables(&mut self, batch: &Batch, rule: &Rule, step: u64) {
-        self.update_embedding(batch, rule.embedding, &Update::new(&rule.optimizer, step));
+        self.update_embedding(batch, rule, step);
     }
 }

@@ -6,8 +6,8 @@ use super::embedding::{Columns, row_gradient};
 use super::optimizer::{State, Update, update, update_untouched};
 use super::real::Real;
 use super::split::{Split, for_each_run};
+use super::state::Arrays;
 use crate::data::Batch;
-use crate::optim::EmbeddingUpdate;
 use crate::plan::Plan;
 
 /// Touched rows that are one piece of work.
@@ -31,6 +31,16 @@ pub struct Touched<'a, G> {
     pub input_grad: G,
 }
 
+/// What a step does to a table.
+pub struct TableUpdate<T> {
+    pub update: Update<T>,
+    /// Whether the rows outside the batch move too.
+    pub moves_others: bool,
+}
+
+/// By the number of a table.
+type Updates<'a, T> = dyn Fn(usize) -> TableUpdate<T> + Sync + 'a;
+
 impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     /// Where the table row of a segment lies in the embedding block.
     pub fn range(&self, segment: usize) -> Range<usize> {
@@ -47,10 +57,38 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         row_gradient(self.columns, self.batch, bags, &self.input_grad, first, out);
     }
 
-    /// One step of the optimizer over the tables, whose `state` is the whole embedding block.
-    pub fn update(&self, rows: EmbeddingUpdate, step: &Update<T>, state: State<T>) {
-        let segments = 0..self.batch.segments.rows.len();
-        for_each_run(segments, RUN_ROWS, 0, state, &|s| self.range(s).start, &|run, from, mut state| {
+    /// One step over all tables, each with its own formula. `parameters` is the whole embedding block.
+    pub fn update(&self, updates: &Updates<T>, parameters: &mut [T], state: &mut [Arrays<T>]) {
+        self.update_tables(updates, 0..state.len(), parameters, state);
+    }
+
+    /// One step over some tables, cut in two until it is one.
+    fn update_tables(&self, updates: &Updates<T>, tables: Range<usize>, parameters: &mut [T], state: &mut [Arrays<T>]) {
+        let Range { start, end } = tables;
+        match state {
+            [] => {}
+            [Arrays { arrays: [first, second], .. }] => {
+                self.update_table(&updates(start), start, State { parameters, first, second });
+            }
+            _ => {
+                let middle = start + tables.len() / 2;
+                let layout = &self.plan.embedding.parameters;
+                let (left, right) = parameters.split_at_mut(layout[middle].offset - layout[start].offset);
+                let (left_state, right_state) = state.split_at_mut(middle - start);
+                rayon::join(
+                    || self.update_tables(updates, start..middle, left, left_state),
+                    || self.update_tables(updates, middle..end, right, right_state),
+                );
+            }
+        }
+    }
+
+    fn update_table(&self, update: &TableUpdate<T>, table: usize, state: State<T>) {
+        let of = &self.batch.segments.tables;
+        let bound = |table: usize| of.partition_point(|&t| (t as usize) < table);
+        let start = self.plan.embedding.parameters[table].offset;
+        let segments = bound(table)..bound(table + 1);
+        for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
             for segment in run.clone() {
                 if segment + AHEAD < run.end {
@@ -59,15 +97,15 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
                 }
                 let row = self.range(segment);
                 let row = row.start - from..row.end - from;
-                if rows == EmbeddingUpdate::All {
-                    move_untouched(step, state.part(done..row.start));
+                if update.moves_others {
+                    move_untouched(&update.update, state.part(done..row.start));
                 }
                 done = row.end;
-                self.update_row(segment, step, state.part(row));
+                self.update_row(segment, &update.update, state.part(row));
             }
-            if rows == EmbeddingUpdate::All {
+            if update.moves_others {
                 let end = state.parameters.len();
-                move_untouched(step, state.part(done..end));
+                move_untouched(&update.update, state.part(done..end));
             }
         });
     }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `config.toml` | the config as resolved, with overrides |
 //! | `schema.json` | vocabularies and statistics of the training rows |
-//! | `init.safetensors` | the parameters that training started from, where `--init` named a file |
+//! | `init.safetensors` | the parameters that training started from, where `--init` named a file or `--continue` a run |
 //! | `best.safetensors` | parameters of the best evaluation by the validation rows; the last where there are none |
 //! | `last.safetensors` | parameters after the last epoch, or where training stopped |
 //! | `metrics.jsonl` | a line per report of steps, per evaluation, and for the end |
@@ -169,9 +169,9 @@ impl RunFolder {
 impl Keeper for RunFolder {
     fn observe(&mut self, event: &Event) -> io::Result<()> {
         self.line(&match event {
-            Event::Steps { epoch, step, progress, samples_per_second, .. } => json!({
+            Event::Steps { epoch, step, progress, samples_per_second, learning_rate, .. } => json!({
                 "event": "steps", "epoch": epoch, "step": step, "tasks": self.sums(progress),
-                "samples_per_second": samples_per_second,
+                "samples_per_second": samples_per_second, "learning_rate": learning_rate,
             }),
             Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best } => {
                 let name = if *ends_epoch { "epoch" } else { "evaluation" };

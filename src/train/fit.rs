@@ -61,7 +61,7 @@ pub fn fit(
     let mut run = Run {
         p,
         input: Arc::new(p.plan.input.clone()),
-        rule: p.config.rule(),
+        rule: p.rule(),
         executor,
         contents,
         keeper,
@@ -88,7 +88,8 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
     match start {
         Start::Parameters(parameters) => {
             let variants = device.variants(&p.plan, batch_size)?;
-            let executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
+            let mut executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
+            executor.prepare(&p.rule())?;
             Ok((TrainState::new(device.kind(), variants), executor))
         }
         Start::Checkpoint(saved) => {
@@ -99,6 +100,7 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
             state.device = device.kind();
             let none = Parameters::zeros(&p.plan);
             let mut executor = device.open_with(p.plan.clone(), &none, batch_size, state.variants)?;
+            executor.prepare(&p.rule())?;
             checkpoint::check(&executor.state(), &tensors.tensors())?;
             for (name, _) in executor.state() {
                 executor.write_state(&name, &tensors.read(&name)?)?;
@@ -245,7 +247,8 @@ impl Run<'_> {
         self.since = Instant::now();
         self.trained = (self.trained.0 + rows, self.trained.1 + seconds);
         let samples_per_second = rows as f64 / seconds.max(1e-9);
-        self.observe(&Event::Steps { epoch, step, rows, progress: &progress, samples_per_second })
+        let learning_rate = self.rule.learning_rate(step);
+        self.observe(&Event::Steps { epoch, step, rows, progress: &progress, samples_per_second, learning_rate })
     }
 
     /// Evaluates, and keeps the parameters if they are the best by the validation rows. Without those the last ones

@@ -9,7 +9,15 @@ use crate::executor::{Executor, Progress, is_parameter};
 /// What a keeper is told while training goes on.
 pub enum Event<'a> {
     /// The sums of the steps since the last event of this kind.
-    Steps { epoch: usize, step: u64, rows: usize, progress: &'a Progress, samples_per_second: f64 },
+    Steps {
+        epoch: usize,
+        step: u64,
+        rows: usize,
+        progress: &'a Progress,
+        samples_per_second: f64,
+        /// Of the dense parameters in the last of the steps.
+        learning_rate: f64,
+    },
     /// The figures of an evaluation: at the end of an epoch, or within.
     Evaluated {
         epoch: usize,

@@ -13,12 +13,13 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::checkpoint::{self, CheckpointError};
+use crate::checkpoint::{self, CheckpointError, NamedTensor};
 use crate::config::Config;
 use crate::data::{self, Contents, DataError, Dataset, Loading, Schema, TrainRows};
 use crate::evaluate::{BestBy, BestByError};
 use crate::executor::{Executor, ExecutorError};
 use crate::model::{self, ModelError};
+use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, Task};
 use crate::seed;
 
@@ -75,18 +76,18 @@ struct Rows {
 }
 
 impl Rows {
-    fn load(config: &Config, data_dir: &Path) -> Result<Self, DataError> {
+    fn load(config: &Config, data_dir: &Path, run: Option<&Schema>) -> Result<Self, DataError> {
         let (data, features, tasks) = (&config.data, &config.feature, &config.task);
         let seed = seed::derive(config.seed, "data");
         Ok(match &data.stream {
             None => {
                 let data::Splits { schema, train, valid, test, loading, .. } =
-                    data::load(data, features, tasks, data_dir, seed)?;
+                    data::load(data, features, tasks, data_dir, seed, run)?;
                 Self { schema, train: Arc::new(train).into(), valid, test, loading }
             }
             Some(stream) => {
                 let data::Streamed { schema, train, valid, test, loading } =
-                    data::stream(data, stream, features, tasks, data_dir, seed)?;
+                    data::stream(data, stream, features, tasks, data_dir, seed, run)?;
                 Self { schema, train: train.into(), valid, test, loading }
             }
         })
@@ -98,7 +99,15 @@ impl Rows {
 /// # Errors
 /// Whatever is wrong with the data, the model, or `train.best`.
 pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> {
-    let rows = Rows::load(&config, data_dir)?;
+    prepare_from(config, data_dir, None)
+}
+
+/// As [`prepare`], going on from a run's schema if there is one: known texts keep their rows, new ones come behind.
+///
+/// # Errors
+/// As [`prepare`], and where the config's features, tables or tasks are not the run's.
+pub fn prepare_from(config: Config, data_dir: &Path, run: Option<&Schema>) -> Result<Prepared, TrainError> {
+    let rows = Rows::load(&config, data_dir, run)?;
     let plan = Arc::new(plan(&config, &rows.schema)?);
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
     if let (Some(patience), None) = (config.train.patience, &rows.valid) {
@@ -138,6 +147,14 @@ impl Prepared {
         }
     }
 
+    /// A run's parameters, with fresh rows behind those of tables that have grown since.
+    ///
+    /// # Errors
+    /// Where they do not fit the model.
+    pub fn grown(&self, run: &[NamedTensor]) -> Result<Parameters<f32>, CheckpointError> {
+        Parameters::grow(&self.plan, run, seed::derive(self.config.seed, "continue"))
+    }
+
     /// The data of evaluations, with its name: validation rows, else test rows.
     fn judged_by(&self) -> Option<(&'static str, &Arc<Dataset>)> {
         self.valid.as_ref().map(|d| ("valid", d)).or(self.test.as_ref().map(|d| ("test", d)))
@@ -175,6 +192,11 @@ impl Prepared {
             TrainRows::Memory(train) if executor.hold(train, most)? => Contents::NumbersAndSegments,
             TrainRows::Memory(_) | TrainRows::Shards(_) => Contents::ValuesAndSegments,
         })
+    }
+
+    /// How a step of this run changes the parameters.
+    pub fn rule(&self) -> Rule {
+        self.config.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
     }
 
     pub fn steps_per_epoch(&self) -> usize {

@@ -71,10 +71,19 @@ fn numbers_out_of_range_are_named() {
         ("train.log_every=0", "train.log_every = 0"),
         ("train.optimizer.learning_rate=-1", "train.optimizer.learning_rate = -1"),
         ("train.optimizer.beta1=1", "train.optimizer.beta1 = 1"),
+        ("train.optimizer.weight_decay=-1", "train.optimizer.weight_decay = -1"),
+        ("train.embedding_optimizer={ kind = \"lazy_adam\", l2 = -1 }", "train.embedding_optimizer.l2 = -1"),
+        ("train.schedule={ kind = \"step\", every = 0 }", "train.schedule.every = 0"),
         ("task.1.weight=-2", "task.weight = -2 (task buy)"),
     ] {
         refused(&[set], &["run.toml", key]);
     }
+}
+
+#[test]
+fn an_unknown_optimizer_is_told_with_those_that_there_are() {
+    refused(&["train.embedding_optimizer.kind=lazyadam"], &["`lazyadam`", "`adagrad`", "did you mean `lazy_adam`?"]);
+    refused(&["train.optimizer.kind=lazy_adam"], &["`lazy_adam`", "`adamw`"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod bad_config;
 mod bad_data;
 mod bad_files;
 mod conform;
+mod continued;
 mod determinism;
 #[cfg(target_os = "linux")]
 mod full_disk;

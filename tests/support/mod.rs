@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use polygate::config::ModelConfig;
@@ -47,10 +47,9 @@ pub const GOLDEN: [&str; 12] = [
 
 impl Golden {
     pub fn load(name: &str) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let text = std::fs::read_to_string(fixture(&format!("{name}.json"))).unwrap();
         let case: Value = serde_json::from_str(&text).unwrap();
-        let tensors = read(&folder.join(format!("{name}.safetensors")));
+        let tensors = read(&fixture(&format!("{name}.safetensors")));
         let rows = case["batch"].as_u64().unwrap() as usize;
         let width = case["input_dim"].as_u64().unwrap() as usize;
         let names: Vec<String> = serde_json::from_value(case["tasks"].clone()).unwrap();
@@ -85,6 +84,7 @@ impl Golden {
             beta1: case["adam"]["betas"][0].as_f64().unwrap(),
             beta2: case["adam"]["betas"][1].as_f64().unwrap(),
             eps: number("eps"),
+            weight_decay: 0.0,
         };
         let (steps, seed) = (number("steps") as u64, case["run_seed"].as_u64().unwrap_or(0));
         Self { name: name.into(), plan, parameters, batch, adam, steps, seed, tensors }
@@ -148,7 +148,12 @@ fn model(case: &Value) -> ModelConfig {
     serde_json::from_value(Value::Object(keys)).unwrap()
 }
 
-fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
+/// A file of `tests/fixtures`.
+pub fn fixture(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(file)
+}
+
+pub fn read(path: &Path) -> BTreeMap<String, Vec<f64>> {
     let bytes = std::fs::read(path).unwrap();
     let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = |view: &safetensors::tensor::TensorView| match view.dtype() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use polygate::config::ModelConfig;
-use polygate::data::{BagColumn, Batch, Dataset, Segments};
+use polygate::data::{BagColumn, Batch, Contents, Dataset};
 use polygate::plan::{Field, Input, Parameters, Plan, Pooling, Table, Task, TaskKind};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -27,69 +27,34 @@ pub fn mixed_input() -> Input {
     }
 }
 
-/// A batch for an input and tasks: bags of `tags*` hold none to three ids, others one; a third of the labels is masked.
+/// A batch of the rows of [`dataset`], in their order.
 pub fn batch(input: &Input, tasks: usize, rows: usize, seed: u64) -> Batch {
+    let order: Vec<u32> = (0..rows as u32).collect();
+    Batch::gather(&dataset(input, tasks, rows, seed), input, &order, Contents::ValuesAndSegments)
+}
+
+/// Rows for an input and tasks: bags of `tags*` hold none to three ids, others one; a third of the labels is masked.
+pub fn dataset(input: &Input, tasks: usize, rows: usize, seed: u64) -> Dataset {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut batch = Batch {
+    let mut dataset = Dataset {
         rows,
         dense: (0..rows * input.dense_fields()).map(|_| rng.random_range(-1.5..1.5)).collect(),
-        bag_starts: vec![0],
-        ids: Vec::new(),
         labels: (0..rows * tasks).map(|_| f32::from(u8::from(rng.random_bool(0.4)))).collect(),
         masks: (0..rows * tasks).map(|_| f32::from(u8::from(rng.random_bool(0.66)))).collect(),
-        segments: Segments::default(),
-        held: None,
+        ..Dataset::default()
     };
-    let mut held = Vec::new();
     for field in &input.fields {
         let Field::Bag { name, table, .. } = field else { continue };
+        let (mut starts, mut ids) = (vec![0], Vec::new());
         for _ in 0..rows {
             let n = if name.starts_with("tags") { rng.random_range(0..4) } else { 1 };
-            for _ in 0..n {
-                let id = rng.random_range(0..input.tables[*table].rows) as u32;
-                held.push((*table as u32, id, batch.bag_starts.len() as u32 - 1));
-                batch.ids.push(id);
-            }
-            batch.bag_starts.push(batch.ids.len() as u32);
+            ids.extend((0..n).map(|_| rng.random_range(0..input.tables[*table].rows) as u32));
+            starts.push(ids.len() as u32);
         }
+        let is_many = name.starts_with("tags");
+        dataset.bags.push(if is_many { BagColumn::Many { starts, ids } } else { BagColumn::One(ids) });
     }
-    held.sort_unstable();
-    batch.segments = segments(&held);
-    batch
-}
-
-/// The rows of [`batch`] as a data set.
-pub fn dataset(input: &Input, tasks: usize, rows: usize, seed: u64) -> Dataset {
-    let Batch { dense, labels, masks, bag_starts, ids, .. } = batch(input, tasks, rows, seed);
-    let column = |field: usize| {
-        let starts = &bag_starts[field * rows..=(field + 1) * rows];
-        let ids = ids[starts[0] as usize..starts[rows] as usize].to_vec();
-        match starts.windows(2).all(|bag| bag[1] - bag[0] == 1) {
-            true => BagColumn::One(ids),
-            false => BagColumn::Many { starts: starts.iter().map(|start| start - starts[0]).collect(), ids },
-        }
-    };
-    let bags = (0..input.bag_fields().len()).map(column).collect();
-    Dataset { rows, dense, bags, labels, masks, ..Dataset::default() }
-}
-
-/// The plain way to segments, from sorted (table, row, bag).
-fn segments(held: &[(u32, u32, u32)]) -> Segments {
-    let mut s = Segments { starts: vec![0], ..Segments::default() };
-    for (i, &(table, row, bag)) in held.iter().enumerate() {
-        if i == 0 || (held[i - 1].0, held[i - 1].1) != (table, row) {
-            s.tables.push(table);
-            s.rows.push(row);
-            if i > 0 {
-                s.starts.push(i as u32);
-            }
-        }
-        s.bags.push(bag);
-    }
-    if !held.is_empty() {
-        s.starts.push(held.len() as u32);
-    }
-    s
+    dataset
 }
 
 /// Every family, with every activation among them, gates linear and not, and widths of one.

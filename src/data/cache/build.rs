@@ -87,7 +87,7 @@ fn count(asked: &Asked, schema: &Schema) -> Result<u64, DataError> {
 /// before `valid_of_test`.
 fn fit(asked: &Asked, schema: &mut Schema, rows: u64) -> Result<(Vec<String>, [usize; 3]), DataError> {
     let mut splitter = Splitter::new(asked.data, asked.seed, || Ok(rows))?;
-    let (mut fit, mut counts) = (Fit::new(schema), [0; 3]);
+    let (mut fit, mut counts) = (Fit::new(schema, asked.keeps_statistics), [0; 3]);
     let mut progress = Progress::new("reading for vocabularies and statistics");
     let of_features = needs(schema, asked.data, false);
     let mut notes = pieces(asked, schema, of_features, asked.sources, &mut |files, columns| {

@@ -27,6 +27,8 @@ pub struct Asked<'a> {
     pub data_dir: &'a Path,
     /// Decides the splits by ratio.
     pub seed: u64,
+    /// Whether the schema goes on from another, whose statistics it keeps.
+    pub keeps_statistics: bool,
 }
 
 impl Asked<'_> {

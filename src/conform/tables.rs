@@ -1,0 +1,150 @@
+//! The cases of the kernels that read or write embedding tables: in one shard, or in several with buffers of their own.
+
+use super::bounded::Bounded;
+use super::builder::{Builder, Moved, Part};
+use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
+use super::scene::STEP;
+use crate::kernels::{self, Kernel, Shards, StepOp, embedding};
+use crate::plan::Plan;
+use crate::reference::Of;
+
+/// Bytes of a shard: of all tables, of a part that a table may begin or end in, and of a few rows.
+const SHARD_BYTES: [u64; 3] = [1 << 20, 600, 80];
+
+impl Builder {
+    pub(super) fn embedding_forward(&mut self) {
+        let plan = self.scene.plan.clone();
+        let written = self.written(Part::Embedding, (&[], &[]), Of::Values, &[plan.input_slot]);
+        let mut slot = self.arena("slot", Of::Values, &[], &written);
+        // No row behind the batch is written.
+        for word in &mut slot.expect {
+            if matches!(word, Expect::Free) {
+                *word = Expect::Kept;
+            }
+        }
+        self.step_and_batch();
+        self.push(slot);
+        self.fields();
+        let mut rows = self.compact_block();
+        self.each_of_rows(&plan, |at, x| rows[at] = x.to_bits());
+        self.push(Buffer::written("rows", &rows));
+        let kernel = kernels::plain("embedding_forward");
+        self.dispatch(kernel, embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel)));
+    }
+
+    pub(super) fn embedding_rows(&mut self) {
+        let plan = self.scene.plan.clone();
+        let mut rows = Buffer::written("rows", &self.compact_block());
+        self.each_of_rows(&plan, |at, x| rows.expect[at] = near((Bounded::exact(x), x)));
+        self.step_and_batch();
+        self.push(rows);
+        let tables = Buffer::written("tables", &self.scene.parameters.embedding);
+        self.dispatch_shards(StepOp::EmbeddingRows, kernels::plain("embedding_rows"), vec![(tables, 1)]);
+    }
+
+    /// The block of the batch's table rows, before anything is in it.
+    fn compact_block(&self) -> Vec<u32> {
+        let segments = self.scene.batch.segments.rows.len();
+        vec![POISON; embedding::compact_floats(&self.scene.plan, segments).max(4)]
+    }
+
+    /// Calls `f` with each float of the batch's table rows, padding included, and its place in the compact block.
+    fn each_of_rows(&self, plan: &Plan, mut f: impl FnMut(usize, f32)) {
+        let segments = &self.scene.batch.segments;
+        for (segment, (&table, &row)) in segments.tables.iter().zip(&segments.rows).enumerate() {
+            let table = &plan.embedding.parameters[table as usize];
+            let floats = &self.scene.parameters.embedding[table.offset + row as usize * table.stride..][..table.stride];
+            let start = embedding::compact_floats(plan, segment);
+            floats.iter().enumerate().for_each(|(i, &x)| f(start + i, x));
+        }
+    }
+
+    fn fields(&mut self) {
+        let (fields, columns) = (embedding::fields(self.place()), embedding::columns(self.place()));
+        self.read("fields", &fields);
+        self.read("columns", &columns);
+    }
+
+    /// Of each float of the tables, whether the batch holds its row.
+    fn touched(&self) -> Vec<bool> {
+        let mut is_touched = vec![false; self.scene.plan.embedding.len];
+        let segments = &self.scene.batch.segments;
+        for (&table, &row) in segments.tables.iter().zip(&segments.rows) {
+            let p = &self.scene.plan.embedding.parameters[table as usize];
+            is_touched[p.offset + row as usize * p.stride..][..p.stride].fill(true);
+        }
+        is_touched
+    }
+
+    /// The marks of vec4s, by what the batch holds.
+    fn marks(&self, mark: impl Fn(bool) -> u32) -> Vec<u32> {
+        self.touched().into_iter().step_by(4).map(mark).collect()
+    }
+
+    pub(super) fn embedding_marks(&mut self, step: u32) {
+        let before = self.marks(|_| step - 1);
+        let mut touched = Buffer::written("touched", &before);
+        for (expect, mark) in touched.expect.iter_mut().zip(self.marks(u32::from)) {
+            if mark == 1 {
+                *expect = Expect::Bits(step);
+            }
+        }
+        self.step_and_batch();
+        self.dispatch_shards(StepOp::EmbeddingMarks, kernels::plain("embedding_marks"), vec![(touched, 4)]);
+    }
+
+    /// The update of the batch's table rows, or that of the others.
+    pub(super) fn embedding_update(&mut self, of_batch: bool, step: u64) {
+        let plan = self.scene.plan.clone();
+        let rule = self.form.rule();
+        let mut bounded = self.scene.reference_to_update::<Bounded>(&rule, &[plan.input_slot]);
+        let mut twin = self.scene.reference_to_update::<f32>(&rule, &[plan.input_slot]);
+        let before = Moved::tables(&twin);
+        bounded.update_tables(&self.scene.batch, &rule, step);
+        twin.update_tables(&self.scene.batch, &rule, step);
+        let is_touched = self.touched();
+        self.step_and_batch();
+        self.fields();
+        let (after, twin) = (Moved::tables(&bounded), Moved::tables(&twin));
+        let state = Moved::buffers("tables", before, after, twin, |at| is_touched[at] == of_batch);
+        let mut buffers: Vec<(Buffer, usize)> = state.into_iter().map(|buffer| (buffer, 1)).collect();
+        if !of_batch {
+            buffers.push((Buffer::written("touched", &self.marks(|touched| step as u32 - u32::from(!touched))), 4));
+        }
+        let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
+        self.push(slot);
+        let formula = rule.tables.formula();
+        match of_batch {
+            true => self.dispatch_shards(StepOp::EmbeddingUpdate, embedding::update_kernel(formula), buffers),
+            false => self.dispatch_shards(StepOp::EmbeddingOthers, embedding::others_kernel(formula), buffers),
+        }
+        self.broken();
+    }
+
+    /// Cuts buffers over all tables into shards, each buffer with the floats that a word of it stands for, and dispatches
+    /// a kernel over each shard.
+    fn dispatch_shards(&mut self, op: StepOp, kernel: Kernel, buffers: Vec<(Buffer, usize)>) {
+        let plan = self.scene.plan.clone();
+        let bytes = self.scene.draw.one_of(&SHARD_BYTES);
+        let shards = Shards::new(&plan.embedding, bytes);
+        self.case.shape.push_str(&format!(", {} shards", shards.ranges().len()));
+        let segments = self.scene.batch.segments.clone();
+        let constants = self.form.rule().tables_at(STEP);
+        for (floats, shard) in shards.ranges().zip(shards.of_batch(&plan, &segments, &constants)) {
+            let mut own = vec![self.push(Buffer::read("shard", &[shard]))];
+            for (buffer, floats_of_word) in &buffers {
+                let words = floats.start / floats_of_word..floats.end / floats_of_word;
+                own.push(self.push(Buffer {
+                    name: buffer.name,
+                    words: buffer.words[words.clone()].to_vec(),
+                    expect: buffer.expect[words].to_vec(),
+                }));
+            }
+            let workgroups = match op {
+                StepOp::EmbeddingOthers => shard.whole_workgroups(group(kernel)),
+                _ => shard.segment_workgroups(&plan, group(kernel)),
+            };
+            self.case.dispatches.push(Dispatch { kernel, overrides: Vec::new(), workgroups, own });
+        }
+    }
+}

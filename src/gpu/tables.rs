@@ -1,0 +1,144 @@
+//! The embedding tables on a device: buffers for each shard of them, and the rows of a batch side by side.
+
+use std::ops::Range;
+
+use super::context::Context;
+use super::stages::{no_state, state};
+use crate::data::Segments;
+use crate::executor::ExecutorError;
+use crate::kernels::Shards;
+use crate::kernels::embedding::{self, Shard};
+use crate::optim::{Constants, Rule};
+use crate::plan::Plan;
+
+/// Bytes between two uniforms in a buffer, as WebGPU asks at most.
+const UNIFORM_STRIDE: usize = 256;
+
+pub struct Tables {
+    shards: Shards,
+    pub buffers: Vec<ShardBuffers>,
+    /// The table rows of the batch, `[segments, widest]` vec4s.
+    pub rows: wgpu::Buffer,
+    /// What each shard's kernels are told of the batch.
+    pub uniforms: wgpu::Buffer,
+    /// The same on the host: as uniforms, and in words.
+    pub of_batch: Vec<Shard>,
+    words: Vec<u32>,
+}
+
+/// A shard's parameters with the optimizer's state, which is a placeholder until the first step of training.
+pub struct ShardBuffers {
+    pub tables: wgpu::Buffer,
+    pub state: [wgpu::Buffer; 2],
+    pub touched: wgpu::Buffer,
+}
+
+impl Tables {
+    /// Tables of these values, in shards of at most so many bytes.
+    ///
+    /// # Errors
+    /// Where the device cannot hold them.
+    pub fn new(context: &Context, plan: &Plan, values: &[f32], shard_bytes: u64) -> Result<Self, ExecutorError> {
+        let shards = Shards::new(&plan.embedding, shard_bytes);
+        let buffers = |floats: Range<usize>| -> Result<ShardBuffers, ExecutorError> {
+            Ok(ShardBuffers {
+                tables: context.upload("the embedding tables", &values[floats])?,
+                state: no_state(context)?,
+                touched: context.storage("the marks of touched table rows", 16)?,
+            })
+        };
+        let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let uniform_bytes = shards.ranges().len().max(1) * UNIFORM_STRIDE;
+        Ok(Self {
+            buffers: shards.ranges().map(buffers).collect::<Result<_, _>>()?,
+            rows: context.storage("the table rows of a batch", 16)?,
+            uniforms: context.buffer("shards", uniform_bytes as u64, uniform)?,
+            of_batch: Vec::new(),
+            words: Vec::new(),
+            shards,
+        })
+    }
+
+    /// Makes the optimizer's arrays anew, as they are before the first step of a rule.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn make_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
+        let (formula, initial) = (rule.tables.formula(), rule.tables.initial());
+        for (shard, floats) in self.buffers.iter_mut().zip(self.shards.ranges()) {
+            shard.state = state(context, "the embedding tables", formula, floats.len(), initial)?;
+            let marks = if rule.tables.moves_others() { floats.len() } else { 16 };
+            shard.touched = context.storage("the marks of touched table rows", marks)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is room for so many rows of a batch; whether buffers have changed.
+    ///
+    /// # Errors
+    /// Where the device has none.
+    pub fn make_room(&mut self, context: &Context, plan: &Plan, segments: usize) -> Result<bool, ExecutorError> {
+        context.grow(&mut self.rows, "the table rows of a batch", 4 * embedding::compact_floats(plan, segments))
+    }
+
+    /// Takes in where a batch's segments lie, and what a step of training computes with; the uniforms' new content.
+    pub fn locate(&mut self, plan: &Plan, segments: &Segments, training: Option<(&Rule, u64)>) -> &[u8] {
+        self.of_batch.clear();
+        let constants = training.map_or_else(Constants::default, |(rule, step)| rule.tables_at(step));
+        self.of_batch.extend(self.shards.of_batch(plan, segments, &constants));
+        self.words.clear();
+        for (i, shard) in self.of_batch.iter().enumerate() {
+            self.words.resize(i * UNIFORM_STRIDE / 4, 0);
+            self.words.extend_from_slice(bytemuck::cast_slice(std::slice::from_ref(shard)));
+        }
+        bytemuck::cast_slice(&self.words)
+    }
+
+    /// What a shard's kernels bind for a global; none where it is not of the tables.
+    pub fn binding(&self, shard: usize, global: &str) -> Option<wgpu::BindingResource<'_>> {
+        let buffers = &self.buffers[shard];
+        let buffer = match global {
+            "shard" => {
+                return Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                    buffer: &self.uniforms,
+                    offset: (shard * UNIFORM_STRIDE) as u64,
+                    size: wgpu::BufferSize::new(size_of::<Shard>() as u64),
+                }));
+            }
+            "tables" => &buffers.tables,
+            "first" => &buffers.state[0],
+            "second" => &buffers.state[1],
+            "touched" => &buffers.touched,
+            _ => return None,
+        };
+        Some(buffer.as_entire_binding())
+    }
+
+    /// The values of all tables; waits for the work before.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn read(&self, context: &Context, plan: &Plan) -> Result<Vec<f32>, ExecutorError> {
+        let mut values = vec![0.0; plan.embedding.len];
+        for (shard, floats) in self.buffers.iter().zip(self.shards.ranges()) {
+            context.read_into(&shard.tables, 0, &mut values[floats])?;
+        }
+        Ok(values)
+    }
+
+    /// Where floats of the embedding block, or of one of its optimizer's arrays, lie: buffers with the byte that a part
+    /// begins at, and the part, counted from the first of the floats.
+    pub fn parts(
+        &self,
+        floats: Range<usize>,
+        array: Option<usize>,
+    ) -> impl Iterator<Item = (&wgpu::Buffer, u64, Range<usize>)> {
+        self.buffers.iter().zip(self.shards.ranges()).filter_map(move |(buffers, shard)| {
+            let part = floats.start.max(shard.start)..floats.end.min(shard.end);
+            let buffer = array.map_or(&buffers.tables, |number| &buffers.state[number]);
+            let from = part.start.saturating_sub(shard.start) * 4;
+            let own = part.start.saturating_sub(floats.start)..part.end.saturating_sub(floats.start);
+            (!part.is_empty()).then_some((buffer, from as u64, own))
+        })
+    }
+}

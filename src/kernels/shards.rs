@@ -1,0 +1,121 @@
+//! The embedding tables in shards: runs of whole rows, each no larger than what a device binds at once.
+
+use std::ops::Range;
+
+use super::embedding::Shard;
+use crate::data::Segments;
+use crate::optim::Constants;
+use crate::plan::{Layout, Plan};
+
+/// How an embedding block is cut: runs of floats, one behind the other, whose borders lie between rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shards(Vec<Range<usize>>);
+
+impl Shards {
+    /// Shards of at most so many bytes, and of a row at least; none where there are no tables. A shard may hold the end
+    /// of one table and the start of the next.
+    pub fn new(embedding: &Layout, most_bytes: u64) -> Self {
+        let most = usize::try_from(most_bytes / 4).unwrap_or(usize::MAX);
+        let mut shards = Vec::new();
+        let mut shard = 0..0;
+        for table in embedding.parameters.iter().filter(|table| table.stride > 0) {
+            let mut left = table.rows;
+            while left > 0 {
+                let room = most.saturating_sub(shard.len()) / table.stride;
+                let rows = left.min(if shard.is_empty() { room.max(1) } else { room });
+                shard.end += rows * table.stride;
+                left -= rows;
+                if left > 0 {
+                    let next = shard.end..shard.end;
+                    shards.push(std::mem::replace(&mut shard, next));
+                }
+            }
+        }
+        shards.extend((!shard.is_empty()).then_some(shard));
+        Self(shards)
+    }
+
+    /// Floats of the embedding block, shard by shard.
+    pub fn ranges(&self) -> impl ExactSizeIterator<Item = Range<usize>> + '_ {
+        self.0.iter().cloned()
+    }
+
+    /// The segments of a batch that lie in each shard: segments go by table and row, so that they are a run.
+    pub fn segments<'a>(&'a self, plan: &'a Plan, segments: &'a Segments) -> impl Iterator<Item = Range<usize>> + 'a {
+        let start_of = move |segment: usize| {
+            let table = &plan.embedding.parameters[segments.tables[segment] as usize];
+            table.offset + segments.rows[segment] as usize * table.stride
+        };
+        self.0.iter().scan(0, move |from, shard| {
+            let left = *from..segments.rows.len();
+            let end = left.start + partition_point(left.len(), |i| start_of(left.start + i) < shard.end);
+            Some(std::mem::replace(from, end)..end)
+        })
+    }
+
+    /// What the kernels of each shard are told of a batch, and what their step computes with.
+    pub fn of_batch<'a>(
+        &'a self,
+        plan: &'a Plan,
+        segments: &'a Segments,
+        optimizer: &Constants,
+    ) -> impl Iterator<Item = Shard> + 'a {
+        let optimizer = super::Constants::from(*optimizer);
+        self.0.iter().zip(self.segments(plan, segments)).map(move |(floats, segments)| Shard {
+            start: (floats.start / 4) as u32,
+            length: (floats.len() / 4) as u32,
+            segments: segments.start as u32,
+            segment_end: segments.end as u32,
+            optimizer,
+        })
+    }
+}
+
+/// How many of `0..len` come before the first that is not `before`.
+fn partition_point(len: usize, before: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if before(middle) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of 4, 8 and 12 floats: 28, 24 and 24 floats, 76 in all.
+    fn layout() -> Layout {
+        let mut layout = Layout::default();
+        for (rows, dim) in [(7, 3), (3, 5), (2, 12)] {
+            layout.push_matrix("table".into(), rows, dim);
+        }
+        layout
+    }
+
+    #[test]
+    fn one_shard_holds_all_tables_that_fit() {
+        let whole = Shards(vec![Range { start: 0, end: 76 }]);
+        assert_eq!(Shards::new(&layout(), 4 * 76), whole);
+        assert_eq!(Shards::new(&layout(), u64::MAX), whole);
+        assert_eq!(Shards::new(&Layout::default(), 1 << 20), Shards::default());
+    }
+
+    #[test]
+    fn shards_end_between_rows_and_leave_none_out() {
+        // The second would have room for half a row of the second table, the fourth for a third of one of the last.
+        assert_eq!(Shards::new(&layout(), 4 * 20).0, [0..20, 20..36, 36..52, 52..64, 64..76]);
+        assert_eq!(Shards::new(&layout(), 4 * 75).0, [0..64, 64..76]);
+    }
+
+    #[test]
+    fn a_row_larger_than_a_shard_may_be_has_one_of_its_own() {
+        assert_eq!(Shards::new(&layout(), 4 * 8).0.len(), 4 + 3 + 2);
+        assert_eq!(Shards::new(&layout(), 0).0.len(), 7 + 3 + 2);
+    }
+}

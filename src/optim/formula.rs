@@ -1,0 +1,62 @@
+//! The formulas of a step. g is the gradient, clipped and with `decay` times the parameter added to it.
+
+/// How a parameter moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Formula {
+    /// first = beta1 first + (1 - beta1) g, second = beta2 second + (1 - beta2) g^2,
+    /// p = keep p - rate first / (sqrt(second) root + eps).
+    Adam,
+    /// sum = sum + g^2, p = p - rate g / (sqrt(sum) + eps).
+    Adagrad,
+    /// momentum = factor momentum + g, p = p - rate momentum.
+    Momentum,
+    /// p = p - rate g.
+    Sgd,
+}
+
+impl Formula {
+    pub const ALL: [Self; 4] = [Self::Adam, Self::Adagrad, Self::Momentum, Self::Sgd];
+
+    /// Names of the arrays that it keeps beside the parameters, each as large as they are; files have them as
+    /// `optimizer.<name>.<parameter>`.
+    pub fn state(self) -> &'static [&'static str] {
+        match self {
+            Self::Adam => &["first", "second"],
+            Self::Adagrad => &["sum"],
+            Self::Momentum => &["momentum"],
+            Self::Sgd => &[],
+        }
+    }
+}
+
+/// The formulas of all parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Formulas {
+    pub dense: Formula,
+    /// Of each table.
+    pub tables: Vec<Formula>,
+}
+
+/// What a formula computes with in one step; numbers that it does not name are as [`Constants::default`] has them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Constants {
+    /// The learning rate by the schedule; for Adam divided by 1 - beta1^step.
+    pub rate: f64,
+    /// Adam: 1 / sqrt(1 - beta2^step).
+    pub root: f64,
+    pub eps: f64,
+    /// The factor of the momentum before.
+    pub momentum: f64,
+    /// The share of the parameter that is added to its gradient.
+    pub decay: f64,
+    /// The share of the parameter that AdamW's decay leaves.
+    pub keep: f64,
+    pub beta1: f64,
+    pub beta2: f64,
+}
+
+impl Default for Constants {
+    fn default() -> Self {
+        Self { rate: 0.0, root: 1.0, eps: 0.0, momentum: 0.0, decay: 0.0, keep: 1.0, beta1: 0.0, beta2: 0.0 }
+    }
+}

@@ -1,0 +1,96 @@
+//! How embedding tables move: as the dense parameters, or by an optimizer of their own.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Adam, AdamW, Constants, Formula, LazyAdam, Misfit, Optimizer, SparseAdagrad, SparseSgd, check};
+
+/// `train.embedding_optimizer`, by `kind = "..."`; the other keys are those of its type. adam and adamw move all rows of
+/// a table in each step, the others those of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TableOptimizer {
+    Adam(Adam),
+    #[serde(rename = "adamw")]
+    AdamW(AdamW),
+    LazyAdam(LazyAdam),
+    Adagrad(SparseAdagrad),
+    Sgd(SparseSgd),
+}
+
+impl TableOptimizer {
+    /// # Errors
+    /// The first number out of its range, its key as one of `section`.
+    pub fn check(&self, section: &str) -> Result<(), Misfit> {
+        let numbers = match self {
+            Self::Adam(o) => o.numbers(),
+            Self::AdamW(o) => o.numbers(),
+            Self::LazyAdam(o) => o.numbers(),
+            Self::Adagrad(o) => o.numbers(),
+            Self::Sgd(o) => o.numbers(),
+        };
+        check(section, numbers)
+    }
+}
+
+/// How a step changes a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TableRule {
+    /// As PyTorch's dense optimizers do: all rows move, those outside the batch with a gradient of zero.
+    Dense(Optimizer),
+    LazyAdam(LazyAdam),
+    Adagrad(SparseAdagrad),
+    Sgd(SparseSgd),
+}
+
+impl Default for TableRule {
+    fn default() -> Self {
+        Self::Dense(Optimizer::default())
+    }
+}
+
+impl From<TableOptimizer> for TableRule {
+    fn from(optimizer: TableOptimizer) -> Self {
+        match optimizer {
+            TableOptimizer::Adam(o) => Self::Dense(Optimizer::Adam(o)),
+            TableOptimizer::AdamW(o) => Self::Dense(Optimizer::AdamW(o)),
+            TableOptimizer::LazyAdam(o) => Self::LazyAdam(o),
+            TableOptimizer::Adagrad(o) => Self::Adagrad(o),
+            TableOptimizer::Sgd(o) => Self::Sgd(o),
+        }
+    }
+}
+
+impl TableRule {
+    pub fn formula(&self) -> Formula {
+        match self {
+            Self::Dense(o) => o.formula(),
+            Self::LazyAdam(_) => Formula::Adam,
+            Self::Adagrad(_) => Formula::Adagrad,
+            Self::Sgd(_) => Formula::Sgd,
+        }
+    }
+
+    /// What a step counted from 1 computes with; `factor` is the schedule's.
+    pub fn at(&self, step: u64, factor: f64) -> Constants {
+        match self {
+            Self::Dense(o) => o.at(step, factor),
+            Self::LazyAdam(o) => o.at(step, factor),
+            Self::Adagrad(o) => o.at(factor),
+            Self::Sgd(o) => o.at(factor),
+        }
+    }
+
+    /// What the state holds before the first step.
+    pub fn initial(&self) -> f64 {
+        match self {
+            Self::Dense(o) => o.initial(),
+            Self::Adagrad(o) => o.initial,
+            Self::LazyAdam(_) | Self::Sgd(_) => 0.0,
+        }
+    }
+
+    /// Whether rows outside the batch may move.
+    pub fn moves_others(&self) -> bool {
+        matches!(self, Self::Dense(o) if o.moves_by_itself())
+    }
+}
