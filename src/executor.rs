@@ -5,7 +5,7 @@ use thiserror::Error;
 use crate::data::{Batch, Dataset};
 use crate::metrics::HistogramAuc;
 use crate::optim::Rule;
-use crate::plan::Parameters;
+use crate::plan::{Parameters, TensorId};
 
 /// Runs a plan's steps. Each executor holds the parameters and the optimizer's state.
 pub trait Executor {
@@ -27,8 +27,21 @@ pub trait Executor {
     /// What the steps since the last call summed up; waits for them.
     fn progress(&mut self) -> Result<Progress, ExecutorError>;
 
+    /// The Euclidean norm of the dense parameters' gradient in the last step, before weight decay; `None` before the first
+    /// step, and where reading the gradient back would take longer than steps do.
+    ///
+    /// # Errors
+    /// The device's.
+    fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError>;
+
     /// The logits of batches one after another, `[rows, tasks]`.
     fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError>;
+
+    /// Runs the model on a batch, and gives the values of some of the plan's tensors, `[rows, width]` each.
+    ///
+    /// # Errors
+    /// The device's.
+    fn probe(&mut self, batch: &Batch, tensors: &[TensorId]) -> Result<Vec<Vec<f32>>, ExecutorError>;
 
     /// A copy of the parameters; waits for the steps before.
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError>;

@@ -3,6 +3,8 @@
 //! A [`config`] says what to train; [`model`] turns its family into a [`plan`]; the plan is executed by [`gpu`], whose
 //! [`kernels`] are WGSL, or by [`mod@reference`], plain Rust that says what the right answer is.
 
+pub mod alarms;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;
@@ -24,5 +26,6 @@ pub mod profile;
 pub mod reference;
 pub mod run;
 pub mod seed;
+pub mod tensorboard;
 pub mod train;
 pub mod tuning;

@@ -485,3 +485,22 @@ fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
         assert_eq!(executor.parameters().unwrap(), parameters, "{device}");
     });
 }
+
+#[test]
+fn the_gradient_norm_is_that_of_the_last_steps_dense_gradients() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[0].1);
+        let parameters = random::parameters(&plan, 11);
+        let batch = random::batch(&plan.input, plan.tasks.len(), 300, 11);
+        let rule = Optimizer::Sgd(Sgd { learning_rate: 0.0, ..Sgd::default() }).into();
+        let mut oracle = Reference::new(plan.clone(), parameters.map(f64::from));
+        let squares: f64 = oracle.gradients(&batch).parameters.dense.iter().map(|g| g * g).sum();
+        let mut cpu = Reference::new(plan.clone(), parameters.clone());
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
+        assert_eq!((cpu.gradient_norm().unwrap(), executor.gradient_norm().unwrap()), (None, None));
+        cpu.train_step(&batch, &rule, 1);
+        executor.train_step(&batch, &rule, 1).unwrap();
+        let norms = [cpu.gradient_norm().unwrap().unwrap(), executor.gradient_norm().unwrap().unwrap()];
+        assert_close(&format!("{device} gradient norm"), &norms, &[squares.sqrt(); 2], 1e-5 * squares.sqrt());
+    });
+}

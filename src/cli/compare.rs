@@ -10,7 +10,7 @@ use super::{DataDirArg, DeviceArg, INTERRUPTED, stop_on_interrupt, table};
 use crate::checkpoint::write_atomically;
 use crate::config::{Config, Override};
 use crate::evaluate::Evaluation;
-use crate::train::{Memory, Start, fit, prepare};
+use crate::train::{Event, Memory, Start, fit, prepare};
 
 /// Train several configs over several seeds and print one table of exact metrics.
 ///
@@ -80,7 +80,12 @@ impl CompareArgs {
                 let prepared = prepare(Config { seed, ..config.clone() }, &data_dir).with_context(which)?;
                 let start = Start::Parameters(prepared.parameters(None)?);
                 let mut memory = Memory::default();
-                let fitted = fit(&prepared, &device, start, &stop, &mut memory, &mut |_| ()).with_context(which)?;
+                let mut tell = |event: &Event| {
+                    if let Event::Alarm { epoch, step, alarm, .. } = event {
+                        log::warn!("{name} seed {seed}, epoch {epoch}, step {step}: {alarm}");
+                    }
+                };
+                let fitted = fit(&prepared, &device, start, &stop, &mut memory, &mut tell).with_context(which)?;
                 let Some(fitted) = fitted else { return Ok(ExitCode::from(INTERRUPTED)) };
                 let line = table::evaluation_line(&fitted.evaluation);
                 eprintln!("{name} seed {seed}, epoch {}: {} {line}", fitted.epoch, fitted.split);

@@ -145,11 +145,14 @@ impl Bar {
                 self.bar.inc(*rows as u64);
                 self.bar.set_message(self.losses(progress));
             }
-            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best } => {
+            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best, .. } => {
                 let figures = evaluation.map_or_else(String::new, table::evaluation_line);
                 let mark = if *best && *split == "valid" { " (best so far)" } else { "" };
                 let step = if *ends_epoch { String::new() } else { format!(", step {step}") };
                 self.bar.suspend(|| eprintln!("epoch {epoch}{step}: {split} {figures}{mark}"));
+            }
+            Event::Alarm { epoch, step, alarm, .. } => {
+                self.bar.suspend(|| log::warn!("epoch {epoch}, step {step}: {alarm}"));
             }
             Event::Stopped { epoch, step, evaluations } => self.bar.suspend(|| {
                 eprintln!("stopped in epoch {epoch}, after step {step}: {evaluations} evaluations brought no gain");

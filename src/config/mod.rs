@@ -3,6 +3,7 @@
 mod data;
 mod load;
 mod model;
+mod page;
 mod stream;
 mod task;
 mod train;
@@ -10,6 +11,7 @@ mod train;
 pub use data::*;
 pub use load::{Config, ConfigError, Override};
 pub use model::*;
+pub use page::{annotated, schema};
 pub use stream::*;
 pub use task::*;
 pub use train::*;

@@ -57,7 +57,9 @@ pub enum DataError {
     Shard { file: PathBuf, problem: String },
     #[error("{} changed while the cache was made of it; start again when it is complete", file.display())]
     SourceChanged { file: PathBuf },
-    #[error("the run to continue and this config do not fit: {what} of the run {differs}; use the run's own config, with new files")]
+    #[error(
+        "the run to continue and this config do not fit: {what} of the run {differs}; use the run's own config, with new files"
+    )]
     Continued { what: String, differs: String },
     #[error("no training rows are left after {after}; loosen it")]
     NoTrainingRows { after: &'static str },

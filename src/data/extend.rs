@@ -12,7 +12,8 @@ impl Schema {
     pub(super) fn extend(&mut self, run: &Self) -> Result<(), DataError> {
         self.check_names(run)?;
         for (table, old) in self.tables.iter_mut().zip(&run.tables) {
-            let differs = |what: String| Err(DataError::Continued { what: format!("table {}", old.name), differs: what });
+            let differs =
+                |what: String| Err(DataError::Continued { what: format!("table {}", old.name), differs: what });
             if table.name != old.name {
                 return differs(format!("is the table {} here", table.name));
             }
@@ -20,7 +21,9 @@ impl Schema {
                 return differs(format!("has embedding_dim {} there and {} here", old.dim, table.dim));
             }
             match (&mut table.encoder, &old.encoder) {
-                (Encoder::Vocabulary { texts, .. }, Encoder::Vocabulary { texts: known, .. }) => texts.clone_from(known),
+                (Encoder::Vocabulary { texts, .. }, Encoder::Vocabulary { texts: known, .. }) => {
+                    texts.clone_from(known)
+                }
                 (new, old) if new == old => {}
                 _ => return differs("numbers its rows in another way (hash_buckets, buckets)".into()),
             }

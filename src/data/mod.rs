@@ -2,6 +2,7 @@
 
 mod batch;
 mod cache;
+mod cells;
 mod columns;
 mod dataset;
 mod encode;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use batch::{Batch, Batches, Contents, Forming, Held, Order};
+pub use cells::{Cells, GroupCells, Part, TextCells};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;
@@ -80,6 +82,18 @@ pub fn load(
     seed: u64,
     run: Option<&Schema>,
 ) -> Result<Splits, DataError> {
+    load_with_cells(data, features, tasks, data_dir, seed, run).map(|(splits, _)| splits)
+}
+
+/// [`load`], with the rows as they were read.
+pub fn load_with_cells(
+    data: &DataConfig,
+    features: &[FeatureConfig],
+    tasks: &[TaskConfig],
+    data_dir: &Path,
+    seed: u64,
+    run: Option<&Schema>,
+) -> Result<(Splits, Cells), DataError> {
     let start = Instant::now();
     split::check(data)?;
     let sources = sources(data, data_dir)?;
@@ -125,7 +139,7 @@ pub fn load(
     let (valid, test) = (optional(&parts.valid)?, optional(&parts.test)?);
     notes.iter().for_each(|note| log::warn!("{note}"));
     let loading = Loading { rows: columns.rows(), read, encode: start.elapsed().as_secs_f64() - read };
-    Ok(Splits { schema, train, valid, test, notes, loading })
+    Ok((Splits { schema, train, valid, test, notes, loading }, Cells { columns, parts }))
 }
 
 /// A config's data, ready to stream.

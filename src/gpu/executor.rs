@@ -17,6 +17,9 @@ use crate::plan::{Parameters, Plan, TensorId};
 /// Bytes of predictions that gather on the device before they are read.
 const PREDICTION_BYTES: usize = 64 << 20;
 
+/// Bytes of weight gradients that are read back for their norm at most.
+const GRADIENT_BYTES: u64 = 8 << 20;
+
 /// An open device with its pipelines, which any number of executors share.
 #[derive(Clone)]
 pub struct Gpu {
@@ -108,9 +111,10 @@ impl GpuExecutor {
     fn read_rows(&mut self, arena: &wgpu::Buffer, id: TensorId, rows: usize) -> Result<Vec<f32>, ExecutorError> {
         self.recorder.flush(&self.context)?;
         let t = self.loaded.plan.tensor(id);
-        let all: Vec<f32> = self.context.read(arena, self.loaded.plan.arena_stride() * self.loaded.capacity)?;
-        let rows = all[t.start * self.loaded.capacity..].chunks(t.stride).take(rows);
-        Ok(rows.flat_map(|row| &row[..t.width]).copied().collect())
+        let from = (t.start * self.loaded.capacity * 4) as u64;
+        let mut padded = vec![0f32; rows * t.stride];
+        self.context.read_into(arena, from, &mut padded)?;
+        Ok(padded.chunks(t.stride).flat_map(|row| &row[..t.width]).copied().collect())
     }
 
     /// Records the upload of a batch, and of the numbers of a step of training, where it is one.
@@ -212,6 +216,18 @@ impl Executor for GpuExecutor {
         })
     }
 
+    fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        let (slots, length) = (self.loaded.buffers.slots.clone(), self.loaded.plan.dense.len);
+        if slots.size() > GRADIENT_BYTES || length == 0 {
+            return Ok(None);
+        }
+        self.flush()?;
+        let parts: Vec<f32> = self.context.read(&slots, slots.size() as usize / 4)?;
+        let sum_of = |i: usize| parts.iter().skip(i).step_by(length).map(|&g| f64::from(g)).sum::<f64>();
+        let squares: f64 = (0..length).map(|i| sum_of(i).powi(2)).sum();
+        Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
+    }
+
     fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError> {
         let tasks = self.loaded.plan.tasks.len();
         // A multiple of the largest batch, so that no batch is cut.
@@ -234,6 +250,13 @@ impl Executor for GpuExecutor {
         }
         self.read_logits(&gathered, most, row, &mut out)?;
         Ok(out)
+    }
+
+    fn probe(&mut self, batch: &Batch, tensors: &[TensorId]) -> Result<Vec<Vec<f32>>, ExecutorError> {
+        self.upload(batch, None)?;
+        let ops = kernels::forward_ops(&self.loaded.plan);
+        self.record("probe", ops, batch, &Rule::default(), |_, _| {});
+        tensors.iter().map(|&tensor| self.rows_of(tensor, batch.rows)).collect()
     }
 
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError> {

@@ -63,6 +63,11 @@ impl HistogramAuc {
         self.unranked += other.unranked;
     }
 
+    /// Positive and negative rows.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.positives.iter().sum(), self.negatives.iter().sum())
+    }
+
     /// AUC with all pairs of one bin tied. `None` where one class only was counted, or any NaN.
     pub fn auc(&self) -> Option<f64> {
         let mut counts = Counts::default();
@@ -146,6 +151,7 @@ mod tests {
         counts[bin(-1.0).unwrap()] = 3;
         counts[BINS + bin(1.0).unwrap()] = 2;
         assert_eq!(HistogramAuc::from_counts(&counts).auc(), Some(1.0));
+        assert_eq!(HistogramAuc::from_counts(&counts).counts(), (2, 3));
     }
 
     #[test]

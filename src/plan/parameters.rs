@@ -89,7 +89,8 @@ impl Parameters<f32> {
         let mut tensors = tensors.to_vec();
         for table in &plan.embedding.parameters {
             for tensor in tensors.iter_mut().filter(|tensor| tensor.name == table.name) {
-                let is_shorter = tensor.shape.len() == 2 && tensor.shape[0] < table.rows && tensor.shape[1] == table.cols;
+                let is_shorter =
+                    tensor.shape.len() == 2 && tensor.shape[0] < table.rows && tensor.shape[1] == table.cols;
                 if is_shorter {
                     let rows = table.unpack(&fresh.embedding);
                     tensor.data.extend_from_slice(&rows[tensor.data.len()..]);

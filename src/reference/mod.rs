@@ -354,8 +354,18 @@ impl Executor for Reference<f32> {
         Ok(self.take_progress())
     }
 
+    fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        let squares: f64 = self.dense_grads.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
+        Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
+    }
+
     fn predict(&mut self, batches: &mut dyn Iterator<Item = Batch>) -> Result<Vec<f32>, ExecutorError> {
         Ok(batches.flat_map(|batch| self.logits(&batch)).collect())
+    }
+
+    fn probe(&mut self, batch: &Batch, tensors: &[TensorId]) -> Result<Vec<Vec<f32>>, ExecutorError> {
+        self.forward(batch);
+        Ok(tensors.iter().map(|&tensor| self.rows_of(tensor, batch.rows)).collect())
     }
 
     fn parameters(&mut self) -> Result<Parameters<f32>, ExecutorError> {

@@ -8,8 +8,10 @@
 //! | `best.safetensors` | parameters of the best evaluation by the validation rows; the last where there are none |
 //! | `last.safetensors` | parameters after the last epoch, or where training stopped |
 //! | `metrics.jsonl` | a line per report of steps, per evaluation, and for the end |
+//! | `events.out.tfevents.polygate` | the same for TensorBoard, and gate weights as histograms |
 //! | `checkpoints/` | all that `--resume` goes on from, after some steps |
 
+mod board;
 mod checkpoints;
 mod load;
 mod resume;
@@ -18,7 +20,7 @@ pub use crate::train::Which;
 pub use load::Run;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,6 +33,7 @@ use crate::config::ConfigError;
 use crate::executor::{Executor, Progress, is_parameter};
 use crate::model::ModelError;
 use crate::plan::{Parameters, Plan};
+use crate::tensorboard::EventFile;
 use crate::train::{Event, Fitted, Keeper, Prepared, TrainError, TrainState, read_finite};
 use checkpoints::{Checkpoints, Digests, Note};
 
@@ -86,6 +89,7 @@ pub struct RunFolder {
     made: Made,
     plan: Arc<Plan>,
     metrics: File,
+    events: EventFile,
     checkpoints: Checkpoints,
     data: Digests,
 }
@@ -121,8 +125,7 @@ impl RunFolder {
         let config = toml::to_string(&p.config).map_err(|e| failed(io::Error::other(e)))?;
         let made = if path.exists() { Made::Files } else { Made::Folder };
         fs::create_dir_all(&path).map_err(failed)?;
-        let metrics = File::create(path.join(METRICS)).map_err(failed)?;
-        let folder = Self::new(path, made, p, metrics);
+        let folder = Self::open(&path, made, p).map_err(failed)?;
         folder.checkpoints.make_folder().map_err(|source| RunError::Create { path: folder.path.clone(), source })?;
         write_atomically(&folder.path.join(SCHEMA), |w| Ok(serde_json::to_writer(w, &p.schema)?))?;
         if let Some(init) = init {
@@ -132,9 +135,17 @@ impl RunFolder {
         Ok(folder)
     }
 
-    fn new(path: PathBuf, made: Made, p: &Prepared, metrics: File) -> Self {
-        let checkpoints = Checkpoints::new(&path, p.config.train.keep_checkpoints);
-        Self { path, made, plan: p.plan.clone(), metrics, checkpoints, data: Digests::of(p) }
+    /// Opens the files that grow, to write behind what they hold.
+    fn open(path: &Path, made: Made, p: &Prepared) -> io::Result<Self> {
+        Ok(Self {
+            path: path.into(),
+            made,
+            plan: p.plan.clone(),
+            metrics: OpenOptions::new().append(true).create(true).open(path.join(METRICS))?,
+            events: EventFile::open(&path.join(board::FILE))?,
+            checkpoints: Checkpoints::new(path, p.config.train.keep_checkpoints),
+            data: Digests::of(p),
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -168,12 +179,19 @@ impl RunFolder {
 
 impl Keeper for RunFolder {
     fn observe(&mut self, event: &Event) -> io::Result<()> {
+        let (step, values) = board::values(&self.plan, event);
+        self.events.add(step, &values)?;
         self.line(&match event {
-            Event::Steps { epoch, step, progress, samples_per_second, learning_rate, .. } => json!({
+            Event::Steps { epoch, step, progress, samples_per_second, learning_rate, gradient_norm, .. } => json!({
                 "event": "steps", "epoch": epoch, "step": step, "tasks": self.sums(progress),
                 "samples_per_second": samples_per_second, "learning_rate": learning_rate,
+                "gradient_norm": gradient_norm,
             }),
-            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best } => {
+            Event::Alarm { epoch, step, during, alarm } => json!({
+                "event": "alarm", "epoch": epoch, "step": step, "during": during, "alarm": alarm,
+                "text": alarm.to_string(),
+            }),
+            Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best, .. } => {
                 let name = if *ends_epoch { "epoch" } else { "evaluation" };
                 json!({
                     "event": name, "epoch": epoch, "step": step, "split": split, "best": best,
@@ -205,9 +223,12 @@ impl Keeper for RunFolder {
     }
 
     fn checkpoint(&mut self, executor: &mut dyn Executor, state: &TrainState) -> Result<(), TrainError> {
-        // The lines up to here must last as long as the checkpoint that counts on them.
-        self.metrics.sync_data()?;
-        let lengths = BTreeMap::from([(METRICS.to_owned(), self.metrics.metadata()?.len())]);
+        // What they hold up to here must last as long as the checkpoint that counts on it.
+        let mut lengths = BTreeMap::new();
+        for (name, file) in [(METRICS, &self.metrics), (board::FILE, self.events.file())] {
+            file.sync_data()?;
+            lengths.insert(name.to_owned(), file.metadata()?.len());
+        }
         self.checkpoints.write(executor, &Note { train: state.clone(), data: self.data.clone(), lengths })
     }
 }
@@ -218,7 +239,7 @@ impl Drop for RunFolder {
         if self.made == Made::Nothing || is_of_use {
             return;
         }
-        for file in [CONFIG, SCHEMA, INIT, METRICS] {
+        for file in [CONFIG, SCHEMA, INIT, METRICS, board::FILE] {
             let _ = fs::remove_file(self.path.join(file));
         }
         self.checkpoints.remove_folder();

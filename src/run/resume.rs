@@ -1,11 +1,11 @@
 //! Going on with a run that was interrupted or killed.
 
-use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
 use std::path::Path;
 
-use super::{CONFIG, INIT, METRICS, Made, RunError, RunFolder, SCHEMA};
+use super::{CONFIG, INIT, METRICS, Made, RunError, RunFolder, SCHEMA, board};
 use crate::checkpoint;
 use crate::config::Config;
 use crate::device::Device;
@@ -37,11 +37,9 @@ impl RunFolder {
             return Err(RunError::OtherSchema { run: path.into() });
         }
         checkpoint::remove_leftovers(path);
-        let metrics = path.join(METRICS);
-        let cut = |bytes, source| RunError::Cut { path: metrics.clone(), bytes, source };
-        let file = OpenOptions::new().append(true).create(true).open(&metrics).map_err(|e| cut(0, e))?;
-        let folder = Self::new(path.into(), Made::Nothing, p, file);
-        let (start, bytes) = match folder.checkpoints.newest(&folder.data)? {
+        let cannot = |source| RunError::Create { path: path.into(), source };
+        let mut folder = Self::open(path, Made::Nothing, p).map_err(cannot)?;
+        let (start, lengths) = match folder.checkpoints.newest(&folder.data)? {
             Some((saved, note)) => {
                 if saved.state.device != device.kind() {
                     log::warn!(
@@ -50,22 +48,31 @@ impl RunFolder {
                         device.kind()
                     );
                 }
-                (Start::Checkpoint(Box::new(saved)), note.lengths.get(METRICS).copied().unwrap_or(0))
+                (Start::Checkpoint(Box::new(saved)), note.lengths)
             }
             None => {
                 log::info!("{} has no checkpoint yet: training starts at its first step", path.display());
                 let init = Some(path.join(INIT)).filter(|init| init.is_file());
-                (Start::Parameters(p.parameters(init.as_deref())?), 0)
+                (Start::Parameters(p.parameters(init.as_deref())?), BTreeMap::new())
             }
         };
-        match folder.metrics.metadata().map_err(|e| cut(bytes, e))?.len() {
-            found if found < bytes => {
-                let reason = format!("it has {found} bytes, and had {bytes} when the newest checkpoint was written");
-                return Err(RunError::Damaged { path: metrics, reason });
-            }
-            _ => folder.metrics.set_len(bytes).map_err(|e| cut(bytes, e))?,
-        }
+        folder.cut_back(&lengths)?;
         Ok((folder, start))
+    }
+
+    /// Takes back what was written after a checkpoint that found files of these lengths.
+    fn cut_back(&mut self, lengths: &BTreeMap<String, u64>) -> Result<(), RunError> {
+        let length = |name| lengths.get(name).copied().unwrap_or(0);
+        let (path, bytes) = (self.path.join(METRICS), length(METRICS));
+        let failed = |source| RunError::Cut { path: path.clone(), bytes, source };
+        let found = self.metrics.metadata().map_err(failed)?.len();
+        if found < bytes {
+            let reason = format!("it has {found} bytes, and had {bytes} when the newest checkpoint was written");
+            return Err(RunError::Damaged { path, reason });
+        }
+        self.metrics.set_len(bytes).map_err(failed)?;
+        let (path, bytes) = (self.path.join(board::FILE), length(board::FILE));
+        self.events.cut(bytes).map_err(|source| RunError::Cut { path, bytes, source })
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{Event, Keeper, Prepared, Saved, TrainError, TrainState, Which};
+use super::{During, Event, Keeper, Prepared, Saved, TrainError, TrainState, Which};
+use crate::alarms::{self, Alarm, GateSample, Sample};
 use crate::checkpoint;
 use crate::data::{Batch, Batches, Contents, Dataset, Order};
 use crate::device::Device;
-use crate::evaluate::{Evaluation, evaluate};
-use crate::executor::{Executor, ExecutorError};
+use crate::evaluate::{Evaluation, of_logits, predict};
+use crate::executor::Executor;
 use crate::optim::Rule;
 use crate::plan::{Input, Parameters};
 use crate::seed;
@@ -240,6 +241,7 @@ impl Run<'_> {
                 None => "all parameters are finite".into(),
             };
             let task = self.p.plan.tasks[broken.task].name.clone();
+            self.alarm(During::Training, &Alarm::NotFinite { task: task.clone() })?;
             return Err(TrainError::NotFinite { step: broken.step, epoch, task, parameters });
         }
         let seconds = self.since.elapsed().as_secs_f64();
@@ -248,16 +250,22 @@ impl Run<'_> {
         self.trained = (self.trained.0 + rows, self.trained.1 + seconds);
         let samples_per_second = rows as f64 / seconds.max(1e-9);
         let learning_rate = self.rule.learning_rate(step);
-        self.observe(&Event::Steps { epoch, step, rows, progress: &progress, samples_per_second, learning_rate })
+        let (progress, gradient_norm) = (&progress, self.executor.gradient_norm()?);
+        self.observe(&Event::Steps { epoch, step, rows, progress, samples_per_second, learning_rate, gradient_norm })?;
+        // An untrained model ranks by accident.
+        let found = if epoch > 1 { alarms::of_progress(&self.p.plan, progress) } else { Vec::new() };
+        let fresh = alarms::fresh(found, &mut self.state.report_alarms);
+        fresh.iter().try_for_each(|alarm| self.alarm(During::Training, alarm))
     }
 
     /// Evaluates, and keeps the parameters if they are the best by the validation rows. Without those the last ones
     /// count: choosing by test rows would flatter them.
     fn evaluate(&mut self, epoch: usize, ends_epoch: bool) -> Result<(), TrainError> {
-        let (split, evaluation) = match self.p.judged_by() {
-            Some((name, dataset)) => (name, Some(self.metrics(dataset)?)),
+        let (split, judged) = match self.p.judged_by() {
+            Some((name, dataset)) => (name, Some(self.judge(dataset)?)),
             None => ("none", None),
         };
+        let (evaluation, gates) = judged.map_or((None, Vec::new()), |(evaluation, gates)| (Some(evaluation), gates));
         let mut score = evaluation.as_ref().and_then(|e| self.p.best_by.score(e));
         if self.p.valid.is_none() {
             (score, self.state.best) = (None, None);
@@ -266,8 +274,8 @@ impl Run<'_> {
         if best {
             self.keep(Which::Best)?;
         }
-        let (step, evaluation) = (self.state.step, evaluation.as_ref());
-        self.observe(&Event::Evaluated { epoch, step, ends_epoch, split, evaluation, best })?;
+        let (step, evaluation, gates) = (self.state.step, evaluation.as_ref(), gates.as_slice());
+        self.observe(&Event::Evaluated { epoch, step, ends_epoch, split, evaluation, gates, best })?;
         self.since = Instant::now();
         Ok(())
     }
@@ -277,9 +285,21 @@ impl Run<'_> {
         Ok(self.keeper.observe(event)?)
     }
 
-    fn metrics(&mut self, dataset: &Arc<Dataset>) -> Result<Evaluation, ExecutorError> {
-        let (batch_size, weight) = (self.p.config.train.batch_size, self.p.config.metrics.gauc_weight);
-        evaluate(self.executor.as_mut(), &self.p.plan, dataset, batch_size, weight)
+    fn alarm(&mut self, during: During, alarm: &Alarm) -> Result<(), TrainError> {
+        let (epoch, step) = self.state.at();
+        self.observe(&Event::Alarm { epoch, step, during, alarm })
+    }
+
+    /// The figures of a data set and the weights of gates; tells of what looks wrong and did not before.
+    fn judge(&mut self, dataset: &Arc<Dataset>) -> Result<(Evaluation, Vec<GateSample>), TrainError> {
+        let (plan, batch_size) = (&self.p.plan, self.p.config.train.batch_size);
+        let logits = predict(self.executor.as_mut(), plan, dataset, batch_size)?;
+        let evaluation = of_logits(plan, dataset, &logits, self.p.config.metrics.gauc_weight);
+        let sample = Sample::take(self.executor.as_mut(), plan, dataset, batch_size)?;
+        let found = alarms::of_evaluation(plan, dataset, &logits, &evaluation, &sample);
+        let fresh = alarms::fresh(found, &mut self.state.evaluation_alarms);
+        fresh.iter().try_for_each(|alarm| self.alarm(During::Evaluation, alarm))?;
+        Ok((evaluation, sample.gates))
     }
 
     fn keep(&mut self, which: Which) -> Result<(), TrainError> {
@@ -326,7 +346,7 @@ impl Run<'_> {
             self.keeper.recall_best(self.executor.as_mut())?;
         }
         let (split, dataset) = self.p.reported_on();
-        let evaluation = self.metrics(&dataset)?;
+        let (evaluation, _) = self.judge(&dataset)?;
         let (rows, seconds) = (self.trained.0 as f64, self.trained.1.max(1e-9));
         let waited = (self.waited.as_secs_f64() / seconds).min(1.0);
         Ok(Fitted { epoch, step, split, evaluation, samples_per_second: rows / seconds, waited })

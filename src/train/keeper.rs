@@ -3,6 +3,7 @@
 use std::io;
 
 use super::{TrainError, TrainState};
+use crate::alarms::{Alarm, GateSample};
 use crate::evaluate::Evaluation;
 use crate::executor::{Executor, Progress, is_parameter};
 
@@ -17,7 +18,11 @@ pub enum Event<'a> {
         samples_per_second: f64,
         /// Of the dense parameters in the last of the steps.
         learning_rate: f64,
+        /// Likewise, as [`Executor::gradient_norm`] has it.
+        gradient_norm: Option<f64>,
     },
+    /// Something looks wrong, in a report of steps or in an evaluation.
+    Alarm { epoch: usize, step: u64, during: During, alarm: &'a Alarm },
     /// The figures of an evaluation: at the end of an epoch, or within.
     Evaluated {
         epoch: usize,
@@ -25,12 +30,22 @@ pub enum Event<'a> {
         ends_epoch: bool,
         split: &'static str,
         evaluation: Option<&'a Evaluation>,
+        /// The weights of gates on a sample of its rows.
+        gates: &'a [GateSample],
         best: bool,
     },
     /// Patience ran out.
     Stopped { epoch: usize, step: u64, evaluations: usize },
     /// A request to stop came in.
     Interrupted { epoch: usize, step: u64 },
+}
+
+/// When an alarm came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum During {
+    Training,
+    Evaluation,
 }
 
 /// Which parameters of a run.

@@ -5,7 +5,7 @@ mod keeper;
 mod state;
 
 pub use fit::{Fitted, Start, fit};
-pub use keeper::{Event, Keeper, Memory, Which, read_finite};
+pub use keeper::{During, Event, Keeper, Memory, Which, read_finite};
 pub use state::{Best, Saved, TrainState};
 
 use std::path::Path;

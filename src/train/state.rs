@@ -3,6 +3,8 @@
 //! Nothing else has to be kept: the order of an epoch's rows follows from the seed and the epoch, and whatever a step
 //! draws at random from the seed and the step.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Reader;
@@ -22,6 +24,9 @@ pub struct TrainState {
     pub mark: Option<f64>,
     /// Evaluations since one did.
     pub stale: usize,
+    /// The alarms that hold, of reports and of evaluations, by name: each is told when it comes.
+    pub report_alarms: BTreeSet<String>,
+    pub evaluation_alarms: BTreeSet<String>,
     /// What it runs on, and the variants of kernels there, so that they stay.
     pub device: String,
     pub variants: Option<Variants>,

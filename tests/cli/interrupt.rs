@@ -29,7 +29,7 @@ fn an_interrupted_run_ends_with_status_130_and_a_checkpoint_that_loads() {
     place.run(&["eval", "run", "--data", "test.csv", "--checkpoint", "last", "--device", "cpu"]).succeeds();
     place.train(&["--init", "run/last.safetensors", "--out", "next", "--set", "train.epochs=1"]).succeeds();
     let files: Vec<_> = std::fs::read_dir(place.path("run")).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert_eq!(files.len(), 6, "{files:?}");
+    assert_eq!(files.len(), 7, "{files:?}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Not tested here: that models learn well (`tests/real_data.rs`), dialects and encoders (`tests/data.rs`), kernels
 //! (`tests/gpu.rs`), and the progress bar of a terminal.
 
+mod alarms;
 mod bad_config;
 mod bad_data;
 mod bad_files;

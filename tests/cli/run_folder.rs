@@ -32,6 +32,24 @@ fn metrics_are_one_json_object_a_line_for_steps_epochs_and_the_end() {
 }
 
 #[test]
+fn the_event_file_has_the_figures_of_metrics_and_gate_weights_under_tags() {
+    let place = Place::trained(&[]);
+    let events = place.bytes("run/events.out.tfevents.polygate");
+    let tags = [
+        "brain.Event:2",
+        "training/click/loss",
+        "training/learning_rate",
+        "training/gradient_norm",
+        "valid/macro/auc",
+        "valid/watch/rmse",
+        "gates/level.0/buy/shared.2",
+    ];
+    for tag in tags {
+        assert!(events.windows(tag.len()).any(|bytes| bytes == tag.as_bytes()), "{tag}");
+    }
+}
+
+#[test]
 fn the_end_is_the_best_epochs_on_the_test_rows() {
     let place = Place::trained(&["--set", "train.epochs=6", "--set", "train.best=click.auc"]);
     let events = events(&place);
