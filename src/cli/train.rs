@@ -92,7 +92,9 @@ impl TrainArgs {
             Some(run) => prepared.grown(&run.parameters.to_tensors(&run.plan))?,
             None => prepared.parameters(self.init.as_deref())?,
         };
-        let init = (self.init.is_some() || run.is_some()).then_some(&parameters);
+        let tables = &prepared.config.table;
+        let is_from_files = self.init.is_some() || run.is_some() || tables.iter().any(|table| table.init.is_some());
+        let init = is_from_files.then_some(&parameters);
         let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
         Ok((folder, Start::Parameters(parameters)))
     }

@@ -5,6 +5,7 @@ mod load;
 mod model;
 mod page;
 mod stream;
+mod table;
 mod task;
 mod train;
 
@@ -13,5 +14,6 @@ pub use load::{Config, ConfigError, Override};
 pub use model::*;
 pub use page::{annotated, schema};
 pub use stream::*;
+pub use table::*;
 pub use task::*;
 pub use train::*;
