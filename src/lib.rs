@@ -11,6 +11,7 @@ pub mod config;
 pub mod conform;
 pub mod data;
 pub mod device;
+mod digest;
 pub mod evaluate;
 pub mod executor;
 mod format;

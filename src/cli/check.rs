@@ -50,7 +50,8 @@ impl CheckArgs {
         let config = Config::load(&self.config, &self.set)?;
         let data_dir = self.data_dir.folder(&self.config);
         let data_seed = seed::derive(config.seed, "data");
-        let (splits, cells) = data::load_with_cells(&config.data, &config.feature, &config.task, &data_dir, data_seed)?;
+        let (splits, cells) =
+            data::load_with_cells(&config.data, &config.feature, &config.task, &data_dir, data_seed, None)?;
         let plan = train::plan(&config, &splits.schema)?;
         table_rules(&config.table, &plan.input)?;
         let survey = survey(&config, &splits, &cells, &plan);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::StreamConfig;
 use crate::plan::Pooling;
 
 /// `[data]`. Paths are relative to the data directory.
@@ -42,6 +43,9 @@ pub struct DataConfig {
     pub split: Option<SplitConfig>,
     /// Generated rows in place of `train` files. Default: none.
     pub synthetic: Option<SyntheticConfig>,
+    /// Reads training rows from a cache on disk while training, for data larger than memory. Default: none, all rows are
+    /// held in memory.
+    pub stream: Option<StreamConfig>,
 }
 
 impl Default for DataConfig {
@@ -59,6 +63,7 @@ impl Default for DataConfig {
             join: Vec::new(),
             split: None,
             synthetic: None,
+            stream: None,
         }
     }
 }

@@ -112,6 +112,13 @@ impl Config {
         positive("train.epochs", self.train.epochs)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
+        if let Some(stream) = &self.data.stream {
+            positive("data.stream.shard_rows", stream.shard_rows)?;
+            if stream.buffer_rows < stream.shard_rows {
+                let value = stream.buffer_rows.to_string();
+                return Err(("data.stream.buffer_rows".into(), value, "must be at least data.stream.shard_rows"));
+            }
+        }
         let optional = [
             ("train.eval_every", self.train.eval_every),
             ("train.patience", self.train.patience),

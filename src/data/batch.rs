@@ -4,14 +4,16 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::dataset::Dataset;
+use super::error::DataError;
 use super::segments::Segments;
+use super::shards::TrainRows;
 use crate::plan::Input;
 
 /// Rows of a dataset, laid out for a device.
@@ -137,45 +139,76 @@ impl Order {
 }
 
 /// The batches of one epoch, formed ahead in a thread. The last one may be smaller. Dropping it ends the thread.
+///
+/// Rows that are read from files may fail: the batches end early then, and [`Batches::check`] says why.
 pub struct Batches {
-    batches: Option<Receiver<(Batch, Forming)>>,
+    batches: Option<Receiver<Result<(Batch, Forming), DataError>>>,
     forming: Option<Forming>,
     thread: Option<JoinHandle<()>>,
     left: usize,
+    waited: Duration,
+    failed: Option<DataError>,
 }
 
 /// Batches of an epoch that are there at once: those that wait, one being formed, and one in use.
 pub const BATCHES_AT_ONCE: usize = AHEAD + 2;
 
 /// How many formed batches wait at most.
-const AHEAD: usize = 3;
+pub const AHEAD: usize = 3;
 
 impl Batches {
     /// `batch_size` 0 counts as 1.
-    pub fn new(dataset: Arc<Dataset>, input: Arc<Input>, batch_size: usize, order: Order, contents: Contents) -> Self {
-        Self::after(0, dataset, input, batch_size, order, contents)
-    }
-
-    /// As [`Batches::new`], without the first `done` batches, which are not formed.
-    pub fn after(
-        done: usize,
-        dataset: Arc<Dataset>,
+    pub fn new(
+        rows: impl Into<TrainRows>,
         input: Arc<Input>,
         batch_size: usize,
         order: Order,
         contents: Contents,
     ) -> Self {
-        let batch_size = batch_size.max(1);
-        let left = dataset.rows.div_ceil(batch_size).saturating_sub(done);
+        Self::after(0, rows, input, batch_size, order, contents)
+    }
+
+    /// As [`Batches::new`], without the first `done` batches, which are not formed.
+    pub fn after(
+        done: usize,
+        rows: impl Into<TrainRows>,
+        input: Arc<Input>,
+        batch_size: usize,
+        order: Order,
+        contents: Contents,
+    ) -> Self {
+        let (rows, batch_size) = (rows.into(), batch_size.max(1));
+        let left = rows.rows().div_ceil(batch_size).saturating_sub(done);
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
-            for rows in order.rows(dataset.rows).chunks(batch_size).skip(done) {
-                if sender.send(Batch::form(&dataset, &input, rows, contents)).is_err() {
-                    return;
+            let mut form =
+                |dataset: &Dataset, rows: &[u32]| sender.send(Ok(Batch::form(dataset, &input, rows, contents))).is_ok();
+            let visited = match rows {
+                TrainRows::Memory(dataset) => {
+                    order.rows(dataset.rows).chunks(batch_size).skip(done).all(|rows| form(&dataset, rows));
+                    Ok(())
                 }
+                TrainRows::Shards(shards) => shards.visit(order, done * batch_size, batch_size, &mut form),
+            };
+            if let Err(error) = visited {
+                // Without a receiver nobody asks.
+                let _ = sender.send(Err(error));
             }
         });
-        Self { batches: Some(batches), forming: None, thread: Some(thread), left }
+        Self { batches: Some(batches), forming: None, thread: Some(thread), left, waited: Duration::ZERO, failed: None }
+    }
+
+    /// How long `next` has waited for batches that were not formed yet.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Whether the batches ended because there are no more. Rows in memory always do.
+    ///
+    /// # Errors
+    /// Why rows could not be read.
+    pub fn check(&mut self) -> Result<(), DataError> {
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// When the batch was formed that `next` gave last.
@@ -188,12 +221,19 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if let Some((batch, forming)) = self.batches.as_ref().and_then(|batches| batches.recv().ok()) {
-            self.left -= 1;
-            self.forming = Some(forming);
-            return Some(batch);
+        let start = Instant::now();
+        let received = self.batches.as_ref().and_then(|batches| batches.recv().ok());
+        self.waited += start.elapsed();
+        match received {
+            Some(Ok((batch, forming))) => {
+                self.left -= 1;
+                self.forming = Some(forming);
+                return Some(batch);
+            }
+            Some(Err(error)) => self.failed = Some(error),
+            None => {}
         }
-        // The thread has ended: after the last batch, or because it panicked.
+        // The thread has ended: after the last batch, on an error, or because it panicked.
         self.left = 0;
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
             resume_unwind(panic);

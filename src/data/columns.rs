@@ -336,6 +336,11 @@ impl Columns {
         self.lines.len()
     }
 
+    /// Drops all rows, and the texts that they hold.
+    pub fn clear(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.needs));
+    }
+
     /// A text column that `needs` names.
     pub fn text(&self, column: &str) -> &TextColumn {
         &self.texts[position(&self.needs.texts, column)]

@@ -31,6 +31,15 @@ impl BatchSize {
     }
 }
 
+impl BatchSize {
+    /// Of a batch of so many rows of `bytes` each, all of which may be ids of rows of their own.
+    pub fn at_most(input: &Input, rows: usize, bytes: f64) -> Self {
+        let ids = (rows as f64 * bytes / 4.0).ceil() as usize;
+        let table_rows = input.tables.iter().map(|table| table.rows).sum();
+        Self { rows, ids, segments: ids.min(table_rows) }
+    }
+}
+
 impl From<&Batch> for BatchSize {
     fn from(batch: &Batch) -> Self {
         Self { rows: batch.rows, ids: batch.ids.len(), segments: batch.segments.rows.len() }

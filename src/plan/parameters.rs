@@ -79,6 +79,28 @@ impl Parameters<f32> {
         Ok(parameters)
     }
 
+    /// Parameters of tensors whose tables may have fewer rows than the plan's: the rows behind theirs are as [`Self::init`]
+    /// draws them.
+    ///
+    /// # Errors
+    /// As [`Self::from_tensors`].
+    pub fn grow(plan: &Plan, tensors: &[NamedTensor], seed: u64) -> Result<Self, CheckpointError> {
+        let fresh = Self::init(plan, seed);
+        let mut tensors = tensors.to_vec();
+        for table in &plan.embedding.parameters {
+            for tensor in tensors.iter_mut().filter(|tensor| tensor.name == table.name) {
+                let is_shorter =
+                    tensor.shape.len() == 2 && tensor.shape[0] < table.rows && tensor.shape[1] == table.cols;
+                if is_shorter {
+                    let rows = table.unpack(&fresh.embedding);
+                    tensor.data.extend_from_slice(&rows[tensor.data.len()..]);
+                    tensor.shape[0] = table.rows;
+                }
+            }
+        }
+        Self::from_tensors(plan, &tensors)
+    }
+
     /// The first parameter with a value that is not finite, tables first.
     pub fn first_not_finite<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
         let bad = |p: &&Parameter, block: &[f32]| p.unpack(block).iter().any(|x| !x.is_finite());

@@ -1,7 +1,7 @@
 //! What a run will hold in memory, before it is made.
 
 use super::Prepared;
-use crate::data::{BATCHES_AT_ONCE, BatchSize};
+use crate::data::{BATCHES_AT_ONCE, BatchSize, TrainRows};
 use crate::device::Device;
 use crate::kernels::{self, gather};
 use crate::memory::{Holding, Memory, Part, What, host_room};
@@ -11,13 +11,20 @@ impl Prepared {
     /// What training will hold on a device and beside it. What the process itself takes is left out.
     pub fn memory(&self, device: &Device) -> Memory {
         let (plan, rule, batch_size) = (&*self.plan, self.rule(), self.config.train.batch_size);
-        let batch = BatchSize::expected(&plan.input, &self.train, batch_size);
-        let sets = [Some(&self.train), self.valid.as_ref(), self.test.as_ref()];
+        let (batch, train_bytes) = match &self.train {
+            TrainRows::Memory(train) => (BatchSize::expected(&plan.input, train, batch_size), train.bytes()),
+            TrainRows::Shards(shards) => {
+                let stream = shards.memory(batch_size);
+                let batch = BatchSize::at_most(&plan.input, batch_size.min(shards.rows()), shards.row_bytes());
+                (batch, (2 * (stream.window + stream.shard)) as usize)
+            }
+        };
+        let others = [&self.valid, &self.test].into_iter().flatten().map(|set| set.bytes()).sum::<usize>();
         let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
         let (words, _) = kernels::batch_words(plan, batch, false);
         let mut host = Holding {
             parts: vec![
-                part(What::Data, sets.into_iter().flatten().map(|set| set.bytes()).sum()),
+                part(What::Data, train_bytes + others),
                 part(What::Batches, 4 * words * BATCHES_AT_ONCE),
             ],
             room: host_room(),
@@ -30,9 +37,11 @@ impl Prepared {
         };
         // The parameters until they are on the adapter.
         host.parts.push(part(What::Copies, 4 * (plan.embedding.len + plan.dense.len)));
-        let held = gather::words(&self.train);
         let most = self.most_held_bytes().min(gpu.most_held_bytes());
-        let held = (4 * held as u64 <= most).then_some(held);
+        let held = match &self.train {
+            TrainRows::Memory(train) => Some(gather::words(train)).filter(|&words| 4 * words as u64 <= most),
+            TrainRows::Shards(_) => None,
+        };
         let parts = gpu.memory(plan, &rule, batch_size, batch, held);
         let room = device.adapter.as_ref().and_then(|adapter| adapter.memory);
         Memory { adapter: Some(Holding { parts, room }), host }

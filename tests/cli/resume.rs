@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::harness::Place;
 use crate::interrupt::{Kept, wait_for};
+use crate::stream::streaming;
 use crate::test_adapters::test_adapters;
 
 /// Checkpoints come often, so that many a kill meets the writing of one.
@@ -29,7 +30,9 @@ fn metrics(place: &Place, run: &str) -> Vec<Value> {
     let lines = place.read(&format!("{run}/metrics.jsonl"));
     let untimed = |line: &str| {
         let mut value: Value = serde_json::from_str(line).unwrap();
-        value.as_object_mut().unwrap().remove("samples_per_second");
+        for key in ["samples_per_second", "waited_for_batches"] {
+            value.as_object_mut().unwrap().remove(key);
+        }
         value
     };
     lines.lines().map(untimed).collect()
@@ -79,34 +82,38 @@ fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
 }
 
 /// Kills trainings at random moments, and what goes on from there too; all have to end as the one that was left alone.
-fn kill_and_resume(device: &str, kills: usize) {
-    let place = Place::new();
+fn kill_and_resume(place: &Place, device: &str, kills: usize) {
     // What dropout leaves out is drawn anew in each step.
     let args = [&["--device", device, "--set", "model.dropout=0.25"], &OFTEN[..]].concat();
     place.run(&[&["train", "run.toml", "--out", "whole"], &args[..]].concat()).succeeds();
-    let all = metrics(&place, "whole").len() as u64;
+    let all = metrics(place, "whole").len() as u64;
     let mut draw = draws(7);
     let mut killed = 0;
     for run in (0..kills).map(|i| format!("run{i}")) {
         let first = draw(all);
         let out = [&["--out", &run], &args[..]].concat();
-        killed += usize::from(kill_at(&place, &run, &out, first as usize, draw(20_000)));
+        killed += usize::from(kill_at(place, &run, &out, first as usize, draw(20_000)));
         let resume = [&["--resume", &run], &args[..]].concat();
-        kill_at(&place, &run, &resume, (first + draw(all)).min(all) as usize, draw(20_000));
+        kill_at(place, &run, &resume, (first + draw(all)).min(all) as usize, draw(20_000));
         place.run(&[&["train", "run.toml"], &resume[..]].concat()).succeeds();
-        assert_same_run(&place, &run, "whole");
+        assert_same_run(place, &run, "whole");
     }
     assert!(2 * killed > kills, "only {killed} of {kills} trainings were killed at work");
 }
 
 #[test]
 fn trainings_killed_at_twenty_random_moments_end_on_the_cpu_as_one_that_was_not() {
-    kill_and_resume("cpu", 20);
+    kill_and_resume(&Place::new(), "cpu", 20);
+}
+
+#[test]
+fn trainings_that_stream_and_are_killed_end_as_one_that_was_not() {
+    kill_and_resume(&streaming(), "cpu", 4);
 }
 
 #[test]
 fn trainings_that_are_killed_end_on_an_adapter_as_one_that_was_not() {
-    kill_and_resume(&test_adapters()[0].summary.index.to_string(), 2);
+    kill_and_resume(&Place::new(), &test_adapters()[0].summary.index.to_string(), 2);
 }
 
 #[test]
