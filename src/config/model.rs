@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Activation;
+use crate::plan::{Activation, Normalization};
 
 /// The family, by `family = "..."`; the other keys are those of its type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,16 @@ impl ModelConfig {
             Self::Omoe(c) | Self::Mmoe(c) => &c.tower_units,
             Self::Cgc(c) => &c.tower_units,
             Self::Ple(c) => &c.tower_units,
+        }
+    }
+
+    /// What stands between each layer's linear map and its activation.
+    pub fn normalization(&self) -> Normalization {
+        match self {
+            Self::SharedBottom(c) => c.normalization,
+            Self::Omoe(c) | Self::Mmoe(c) => c.normalization,
+            Self::Cgc(c) => c.normalization,
+            Self::Ple(c) => c.normalization,
         }
     }
 
@@ -52,6 +62,9 @@ pub struct SharedBottomConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
+    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    pub normalization: Normalization,
 }
 
 impl Default for SharedBottomConfig {
@@ -62,6 +75,7 @@ impl Default for SharedBottomConfig {
             activation: Activation::Relu,
             output_activation: None,
             dropout: 0.0,
+            normalization: Normalization::None,
         }
     }
 }
@@ -87,6 +101,9 @@ pub struct MixtureConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
+    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    pub normalization: Normalization,
 }
 
 impl Default for MixtureConfig {
@@ -100,6 +117,7 @@ impl Default for MixtureConfig {
             activation: Activation::Relu,
             output_activation: None,
             dropout: 0.0,
+            normalization: Normalization::None,
         }
     }
 }
@@ -127,6 +145,9 @@ pub struct CgcConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
+    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    pub normalization: Normalization,
 }
 
 impl Default for CgcConfig {
@@ -139,6 +160,7 @@ impl Default for CgcConfig {
             activation,
             output_activation,
             dropout,
+            normalization,
             ..
         } = MixtureConfig::default();
         Self {
@@ -151,6 +173,7 @@ impl Default for CgcConfig {
             activation,
             output_activation,
             dropout,
+            normalization,
         }
     }
 }
@@ -211,6 +234,9 @@ pub struct PleConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
+    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    pub normalization: Normalization,
 }
 
 impl Default for PleConfig {
@@ -233,6 +259,7 @@ impl From<CgcConfig> for PleConfig {
             activation: c.activation,
             output_activation: c.output_activation,
             dropout: c.dropout,
+            normalization: c.normalization,
         }
     }
 }

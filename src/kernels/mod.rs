@@ -7,6 +7,7 @@ pub mod embedding;
 pub mod gather;
 pub mod level;
 pub mod loss;
+pub mod norm;
 mod ops;
 pub mod optimizer;
 pub mod roof;
@@ -71,6 +72,7 @@ macro_rules! source {
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
 const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
+const NORM: Source = source!("norm", STEP);
 const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);
 
@@ -122,7 +124,7 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 19] = [
+pub const PLAIN_KERNELS: [Kernel; 20] = [
     Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
@@ -136,6 +138,7 @@ pub const PLAIN_KERNELS: [Kernel; 19] = [
     Kernel { source: EMBEDDING, entry: "embedding_momentum_others" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LOSS, entry: "loss_sums" },
+    Kernel { source: NORM, entry: "norm_weight_grad" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "adagrad" },
     Kernel { source: OPTIMIZER, entry: "momentum" },
