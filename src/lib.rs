@@ -4,6 +4,7 @@
 //! [`kernels`] are WGSL, or by [`mod@reference`], plain Rust that says what the right answer is.
 
 pub mod alarms;
+pub mod check;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

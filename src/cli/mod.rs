@@ -1,7 +1,9 @@
 //! The commands.
 
 mod adapters;
+mod check;
 mod compare;
+mod config;
 mod conform;
 mod eval;
 mod predict;
@@ -10,6 +12,7 @@ mod synth;
 mod table;
 mod train;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -39,6 +42,8 @@ enum Command {
     Compare(compare::CompareArgs),
     Profile(profile::ProfileArgs),
     Conform(conform::ConformArgs),
+    Check(check::CheckArgs),
+    Config(config::ConfigArgs),
     Adapters(adapters::AdaptersArgs),
     Synth(synth::SynthArgs),
 }
@@ -118,6 +123,14 @@ impl RunOnFiles {
     }
 }
 
+/// Writes a page to stdout. A reader that leaves early, as `head` does, is no error.
+fn show(page: &str) -> std::io::Result<()> {
+    match std::io::stdout().write_all(page.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}
+
 /// The exit status of a run that Ctrl-C ended, as shells give it.
 const INTERRUPTED: u8 = 130;
 
@@ -137,6 +150,8 @@ pub fn main() -> ExitCode {
         Command::Compare(args) => args.run(),
         Command::Profile(args) => args.run(),
         Command::Conform(args) => args.run(),
+        Command::Check(args) => args.run(),
+        Command::Config(args) => args.run(),
         Command::Adapters(args) => args.run(),
         Command::Synth(args) => args.run(),
     };

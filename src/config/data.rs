@@ -3,32 +3,38 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Pooling;
 
 /// `[data]`. Paths are relative to the data directory.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
     /// Files of training rows: CSV or TSV, plain or gzip.
+    #[schemars(example = vec!["train.csv"])]
     pub train: Vec<PathBuf>,
     /// Files of validation rows. Default: none.
     pub valid: Vec<PathBuf>,
     /// Files of test rows. Default: none.
     pub test: Vec<PathBuf>,
     /// What stands between fields. Default: a tab for .tsv, .tab and their .gz, else a comma.
+    #[schemars(example = ';')]
     pub delimiter: Option<char>,
     /// Column names of files that have no header. Default: none, the first line is a header.
+    #[schemars(example = vec!["user_id", "video_id", "is_click"])]
     pub columns: Vec<String>,
     /// Texts that stand for a missing value, compared after trimming. Default: the empty text.
     pub missing: Vec<String>,
     /// Column whose rows form one group of GAUC, as the user. Default: none, no GAUC.
+    #[schemars(example = &"user_id")]
     pub group: Option<String>,
     /// Whether each epoch visits the training rows in an order of its own. Default: true.
     pub shuffle: bool,
     /// Keeps the rows whose value of each named column is among those listed, compared as trimmed text: the integer 1
     /// keeps "1" and not "1.0". Default: keeps all.
+    #[schemars(example = serde_json::json!({ "device": ["phone", "tablet"] }))]
     pub filter: BTreeMap<String, Vec<Scalar>>,
     /// Side tables whose columns are added to each row, in this order. Default: none.
     pub join: Vec<JoinConfig>,
@@ -62,7 +68,7 @@ fn default_missing() -> Vec<String> {
 }
 
 /// A cell's text, which TOML may write as a number.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "a text or a number")]
 pub enum Scalar {
     Integer(i64),
@@ -82,15 +88,18 @@ impl Scalar {
 }
 
 /// `[[data.join]]`: each row gets the columns of the side table's row of the same key.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinConfig {
     /// The side table's file.
+    #[schemars(example = &"videos.csv")]
     pub file: PathBuf,
     /// The key: a column of both. A key may stand once in the side table.
+    #[schemars(example = &"video_id")]
     pub on: String,
     /// As `data.delimiter`.
     #[serde(default)]
+    #[schemars(example = ';')]
     pub delimiter: Option<char>,
     /// As `data.columns`.
     #[serde(default)]
@@ -101,20 +110,26 @@ pub struct JoinConfig {
 }
 
 /// `data.split`: by a column's threshold (`column`) or by ratio, and part of the test rows for validation.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SplitConfig {
     /// A numeric column of the train files that `test_from` and `valid_from` compare with.
+    #[schemars(example = &"date")]
     pub column: Option<String>,
     /// Rows whose `column` is at least this are test rows.
+    #[schemars(example = 20240325)]
     pub test_from: Option<f64>,
     /// Rows whose `column` is at least this, and below `test_from`, are validation rows.
+    #[schemars(example = 20240322)]
     pub valid_from: Option<f64>,
     /// The fraction of the train files' rows, picked at random, that are test rows.
+    #[schemars(example = 0.1)]
     pub test_ratio: Option<f64>,
     /// The fraction of the train files' rows, picked at random, that are validation rows.
+    #[schemars(example = 0.1)]
     pub valid_ratio: Option<f64>,
     /// The fraction of the test rows, picked at random, that are validation rows instead.
+    #[schemars(example = 0.5)]
     pub valid_of_test: Option<f64>,
     /// Seed of the picks. Default: the run's data seed for the ratios, 0 for `valid_of_test`.
     pub seed: Option<u64>,
@@ -123,7 +138,7 @@ pub struct SplitConfig {
 /// `data.synthetic`: the generator of the MMoE paper (Ma et al., KDD 2018, section 3.2), see `data::synthetic`.
 ///
 /// Columns: x0.. (numbers), c0.. (categories), user (the group column), task0.. (labels).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SyntheticConfig {
     /// Rows. Default: 100000.
@@ -163,7 +178,7 @@ impl Default for SyntheticConfig {
 }
 
 /// `[[feature]]`, by `kind = "..."`; the other keys are those of its type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum FeatureConfig {
     Numeric(NumericConfig),
@@ -172,27 +187,32 @@ pub enum FeatureConfig {
 }
 
 /// A number, as one column of the input; or, with `buckets`, a category.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NumericConfig {
     /// The column. Either this or `names`.
+    #[schemars(example = &"age")]
     pub name: Option<String>,
     /// Several columns, or glob patterns of columns ("x*"), each a feature.
+    #[schemars(example = vec!["x*"])]
     pub names: Vec<String>,
     /// How the number is scaled. Default: standardize.
     pub transform: Option<Transform>,
     /// Rising edges: the feature is a category whose id counts the edges that the number reaches. Default: none.
+    #[schemars(example = vec![18, 30, 45])]
     pub buckets: Option<Vec<f64>>,
     /// Floats of a bucket's vector. Only with `buckets`. Default: 16.
+    #[schemars(example = DEFAULT_EMBEDDING_DIM)]
     pub embedding_dim: Option<usize>,
     /// Embedding table to share. Only with `buckets`. Default: one named as the feature.
+    #[schemars(example = &"age")]
     pub table: Option<String>,
     /// Whether a column that labels or masks are read from may be a feature. Default: false.
     pub allow_label: bool,
 }
 
 /// What is done to a number, by statistics of the training rows. A missing number counts as their mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Transform {
     /// (x - mean) / population standard deviation; a constant column gives 0.
@@ -207,22 +227,28 @@ pub enum Transform {
 }
 
 /// One id a row, with a learned vector for each. Id 0 is for unknown and missing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CategoryConfig {
     /// The column. Either this or `names`.
+    #[schemars(example = &"user_id")]
     pub name: Option<String>,
     /// Several columns, or glob patterns of columns ("c*"), each a feature.
+    #[schemars(example = vec!["user_id", "video_id"])]
     pub names: Vec<String>,
     /// Texts that stand in fewer training rows get id 0. Not with `hash_buckets`. Default: 1.
+    #[schemars(example = 1)]
     pub min_count: Option<usize>,
     /// Takes ids from a hash of the text, in place of a vocabulary. Default: none.
+    #[schemars(example = 1_000_000)]
     pub hash_buckets: Option<usize>,
     /// Floats of an id's vector. Default: 16.
     pub embedding_dim: usize,
     /// Embedding table (and vocabulary) to share. Default: one named as the feature.
+    #[schemars(example = &"user_id")]
     pub table: Option<String>,
     /// Reads only the text before the first of these separators. Default: none, the whole text.
+    #[schemars(example = &",")]
     pub first_of: Option<String>,
     /// Whether a column that labels or masks are read from may be a feature. Default: false.
     pub allow_label: bool,
@@ -247,12 +273,14 @@ impl Default for CategoryConfig {
 pub const DEFAULT_EMBEDDING_DIM: usize = 16;
 
 /// Several ids a row, pooled to one vector. A missing cell has none.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MultiConfig {
     /// The column. Either this or `names`.
+    #[schemars(example = &"tags")]
     pub name: Option<String>,
     /// Several columns, or glob patterns of columns, each a feature.
+    #[schemars(example = vec!["tags", "liked_tags"])]
     pub names: Vec<String>,
     /// What stands between items; items are trimmed, empty ones dropped. Default: ",".
     pub separator: String,
@@ -261,12 +289,15 @@ pub struct MultiConfig {
     /// Items beyond this many are dropped. Default: 50.
     pub max_length: usize,
     /// Items that stand fewer times in the training rows get id 0. Not with `hash_buckets`. Default: 1.
+    #[schemars(example = 1)]
     pub min_count: Option<usize>,
     /// Takes ids from a hash of the item, in place of a vocabulary. Default: none.
+    #[schemars(example = 1_000_000)]
     pub hash_buckets: Option<usize>,
     /// Floats of an id's vector. Default: 16.
     pub embedding_dim: usize,
     /// Embedding table (and vocabulary) to share. Default: one named as the feature.
+    #[schemars(example = &"tags")]
     pub table: Option<String>,
     /// Whether a column that labels or masks are read from may be a feature. Default: false.
     pub allow_label: bool,

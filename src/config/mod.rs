@@ -3,11 +3,13 @@
 mod data;
 mod load;
 mod model;
+mod page;
 mod task;
 mod train;
 
 pub use data::*;
 pub use load::{Config, ConfigError, Override};
 pub use model::*;
+pub use page::{annotated, schema};
 pub use task::*;
 pub use train::*;

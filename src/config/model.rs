@@ -1,11 +1,12 @@
 //! `[model]`: the family and its own terms.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::{Activation, Normalization};
 
 /// The family, by `family = "..."`; the other keys are those of its type.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "family", rename_all = "snake_case")]
 pub enum ModelConfig {
     SharedBottom(SharedBottomConfig),
@@ -48,7 +49,7 @@ impl ModelConfig {
 }
 
 /// One bottom, read by every tower (Caruana 1997).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SharedBottomConfig {
     /// Widths of the bottom's layers.
@@ -81,7 +82,7 @@ impl Default for SharedBottomConfig {
 }
 
 /// OMoE and MMoE (Ma et al., KDD 2018): shared experts, mixed by one gate or by one gate per task.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MixtureConfig {
     /// The number of experts.
@@ -123,7 +124,7 @@ impl Default for MixtureConfig {
 }
 
 /// CGC (Tang et al., RecSys 2020): PLE of one level.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CgcConfig {
     /// Experts of each task alone.
@@ -179,7 +180,7 @@ impl Default for CgcConfig {
 }
 
 /// How a PLE's levels feed the next one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Propagate {
     /// Each gate's mix goes to its own task's experts and gate (the paper and its reference code).
@@ -190,7 +191,7 @@ pub enum Propagate {
 }
 
 /// One value for every level, or one per level.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum PerLevel<T> {
     All(T),
@@ -208,7 +209,7 @@ impl<T> PerLevel<T> {
 }
 
 /// PLE (Tang et al., RecSys 2020).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PleConfig {
     /// The number of levels.

@@ -1,12 +1,13 @@
 //! `[train]` and `[metrics]`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::GaucWeight;
 use crate::optim::{Misfit, Optimizer, Rule, Schedule, TableOptimizer, TableRule};
 
-/// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// `[train]`: the loop and its optimizer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrainConfig {
     /// Passes over the training rows.
@@ -30,14 +31,18 @@ pub struct TrainConfig {
     pub log_every: usize,
     /// What chooses the best epoch on the validation rows: `"<task>.auc"`, `"<task>.gauc"`, `"<task>.rmse"`,
     /// `"macro.auc"`, `"macro.gauc"`, or `"loss"`. Default: `"macro.auc"` where a task is binary, else `"loss"`.
+    #[schemars(example = &"macro.auc")]
     pub best: Option<String>,
     /// Steps between two evaluations within an epoch; one comes at each epoch's end in any case. Default: only there.
+    #[schemars(example = 1000)]
     pub eval_every: Option<usize>,
     /// Evaluations without a gain in `best` after which training stops. Default: it never does.
+    #[schemars(example = 3)]
     pub patience: Option<usize>,
     /// What counts as a gain for `patience`: more than this over the last one that was, in the unit of `best`. Default: 0.
     pub min_delta: f64,
     /// Steps between two checkpoints that `--resume` goes on from. Default: one at each evaluation and each epoch's end.
+    #[schemars(example = 1000)]
     pub checkpoint_every: Option<usize>,
     /// Checkpoints that are kept, the newest; with 0 none is written. Default: 2.
     pub keep_checkpoints: usize,
@@ -81,8 +86,8 @@ impl TrainConfig {
     }
 }
 
-/// `[metrics]`
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// `[metrics]`: how results are reported.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct MetricsConfig {
     /// How groups are weighted in GAUC: uniform, impressions or positives.

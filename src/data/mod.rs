@@ -1,6 +1,7 @@
 //! From files to batches: read, join, filter, split, fit on the training rows, encode once, batch.
 
 mod batch;
+mod cells;
 mod columns;
 mod dataset;
 mod encode;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub use batch::{Batch, Batches, Contents, Forming, Held, Order};
+pub use cells::{Cells, GroupCells, Part, TextCells};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;
@@ -73,6 +75,17 @@ pub fn load(
     data_dir: &Path,
     seed: u64,
 ) -> Result<Splits, DataError> {
+    load_with_cells(data, features, tasks, data_dir, seed).map(|(splits, _)| splits)
+}
+
+/// [`load`], with the rows as they were read.
+pub fn load_with_cells(
+    data: &DataConfig,
+    features: &[FeatureConfig],
+    tasks: &[TaskConfig],
+    data_dir: &Path,
+    seed: u64,
+) -> Result<(Splits, Cells), DataError> {
     let start = Instant::now();
     split::check(data)?;
     let sources = sources(data, data_dir)?;
@@ -125,7 +138,7 @@ pub fn load(
     let test = optional("test", &parts.test, wants_test || !data.test.is_empty())?;
     notes.iter().for_each(|note| log::warn!("{note}"));
     let loading = Loading { rows: columns.rows(), read, encode: start.elapsed().as_secs_f64() - read };
-    Ok(Splits { schema, train, valid, test, notes, loading })
+    Ok((Splits { schema, train, valid, test, notes, loading }, Cells { columns, parts }))
 }
 
 /// Encodes files with a stored schema.

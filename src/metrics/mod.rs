@@ -10,7 +10,7 @@ mod rank;
 
 pub use histogram::{BINS, BINS_PER_UNIT, HistogramAuc, LOWEST, bin};
 pub use pointwise::{calibration, label_mean, logloss, mae, normalised_entropy, rmse, sigmoid};
-pub use rank::{Gauc, GaucWeight, auc, gauc};
+pub use rank::{Counts, Gauc, GaucWeight, auc, gauc};
 
 use serde::Serialize;
 

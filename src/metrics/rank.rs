@@ -1,11 +1,12 @@
 //! AUC by rank, over all rows and by group.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Samples, is_positive, ratio};
 
 /// How much each group counts in GAUC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum GaucWeight {
     /// The same, as FunRec and TorchEasyRec have it.
@@ -85,7 +86,7 @@ fn order_key(score: f32) -> u32 {
 
 /// Pairs of a positive and a negative row, counted in integers so that no order of summation matters.
 #[derive(Default)]
-pub(super) struct Counts {
+pub struct Counts {
     pub positives: u64,
     pub negatives: u64,
     /// Twice the pairs in order, plus the tied ones.

@@ -1,11 +1,12 @@
 //! Adagrad (Duchi, Hazan and Singer 2011), as `torch.optim.Adagrad` without a decay of the learning rate.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Constants, Must, Numbers};
 
 /// Adagrad: steps of the gradient over the root of the sum of all its squares so far.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adagrad {
     /// Default: 1e-2.
@@ -42,7 +43,7 @@ impl Adagrad {
 }
 
 /// Adagrad of the rows in the batch; a row without a gradient would not move in Adagrad either.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SparseAdagrad {
     /// Default: 1e-2.

@@ -1,12 +1,13 @@
 //! Adam (Kingma and Ba 2015), as `torch.optim.Adam`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Constants, Must, Numbers};
 
 /// Adam: steps of the first moment over the root of the second, both with their bias corrected by step; `eps` is added
 /// outside the root, and the weight decay to the gradient.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
     /// Default: 1e-3.

@@ -1,12 +1,13 @@
 //! AdamW (Loshchilov and Hutter 2019), as `torch.optim.AdamW`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Adam, Constants, Numbers};
 
 /// Adam whose weight decay is no part of the gradient: a step first takes learning rate x weight decay of each parameter
 /// off it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamW {
     /// Default: 1e-3.

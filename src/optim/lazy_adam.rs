@@ -1,5 +1,6 @@
 //! Adam of the rows in the batch alone, as `torch.optim.SparseAdam`.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Adam, Constants, Must, Numbers};
@@ -7,7 +8,7 @@ use super::{Adam, Constants, Must, Numbers};
 /// Adam that moves the rows of the batch and leaves the others, and their moments, as they are. Dense Adam moves those on
 /// by their momentum and lets their moments fade. The bias is corrected by the global step, not by a row's own count.
 /// `eps` is added before the second moment's bias is corrected, as PyTorch does here and not in Adam.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LazyAdam {
     /// Default: 1e-3.

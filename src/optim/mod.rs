@@ -13,6 +13,7 @@ mod schedule;
 mod sgd;
 mod table;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use adagrad::{Adagrad, SparseAdagrad};
@@ -26,7 +27,7 @@ pub use sgd::{Sgd, SparseSgd};
 pub use table::{TableOptimizer, TableRule};
 
 /// `train.optimizer`, by `kind = "..."`; the other keys are those of its type.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Optimizer {
     Adam(Adam),

@@ -1,12 +1,13 @@
 //! The learning rate by step: a factor on every optimizer's.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Misfit, Must, check};
 
 /// `train.schedule`, by `kind = "..."`. In each the rate first rises in equal steps through `warmup_steps`, which the
 /// rest of the schedule does not count.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Schedule {
     Constant(ConstantRate),
@@ -22,7 +23,7 @@ impl Default for Schedule {
 }
 
 /// The rate as it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConstantRate {
     /// Steps of linear warm-up. Default: 0.
@@ -30,7 +31,7 @@ pub struct ConstantRate {
 }
 
 /// `factor` times the rate after each `every` steps (`torch.optim.lr_scheduler.StepLR`, called every step).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Staircase {
     /// Steps of linear warm-up. Default: 0.
@@ -49,7 +50,7 @@ impl Default for Staircase {
 
 /// Falls a little in each step, to `factor` of the rate within `every` steps (`ExponentialLR` with gamma =
 /// factor^(1 / every), called every step).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Exponential {
     /// Steps of linear warm-up. Default: 0.
@@ -67,12 +68,13 @@ impl Default for Exponential {
 }
 
 /// Falls along half a cosine to `least` of the rate and stays there (`CosineAnnealingLR` up to its `T_max`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cosine {
     /// Steps of linear warm-up. Default: 0.
     pub warmup_steps: u64,
     /// Steps of the fall. Default: all of the run behind the warm-up.
+    #[schemars(example = 10_000)]
     pub steps: Option<u64>,
     /// Share of the rate at the end. Default: 0.
     pub least: f64,

@@ -1,11 +1,12 @@
 //! Stochastic gradient descent, as `torch.optim.SGD` without dampening and not Nesterov.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Constants, Formula, Must, Numbers};
 
 /// Gradient descent, with momentum if wished.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sgd {
     /// Default: 1e-2.
@@ -43,7 +44,7 @@ impl Sgd {
 }
 
 /// Gradient descent of the rows in the batch, without momentum.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SparseSgd {
     /// Default: 1e-2.

@@ -1,12 +1,13 @@
 //! How embedding tables move: as the dense parameters, or by an optimizer of their own.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Adam, AdamW, Constants, Formula, LazyAdam, Misfit, Optimizer, SparseAdagrad, SparseSgd, check};
 
 /// `train.embedding_optimizer`, by `kind = "..."`; the other keys are those of its type. adam and adamw move all rows of
 /// a table in each step, the others those of the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum TableOptimizer {
     Adam(Adam),

@@ -17,10 +17,11 @@ pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
 pub use state::{Array, Block, StateTensor};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Applied after every layer of an MLP.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Activation {
     Identity,
@@ -43,7 +44,7 @@ pub enum Normalization {
 }
 
 /// What a task predicts, and so its loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskKind {
     /// A probability; cross-entropy on logits.

@@ -37,6 +37,22 @@ fn a_command_that_is_not_there_or_lacks_an_argument_shows_usage() {
 }
 
 #[test]
+fn the_page_of_keys_the_schema_and_a_config_with_its_defaults_are_shown() {
+    let place = Place::new();
+    let page = place.run(&["config"]).succeeds();
+    assert_eq!(page.stdout, include_str!("../../docs/config.toml"));
+    let schema: Value = serde_json::from_str(&place.run(&["config", "--schema"]).succeeds().stdout).unwrap();
+    assert_eq!(schema["properties"]["seed"]["default"], 0);
+    let shown = place.run(&["config", "run.toml", "--set", "train.epochs=9"]).succeeds().stdout;
+    for line in ["epochs = 9", "batch_size = 50", "log_every = 20"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line} is not in {shown}");
+    }
+    // It is a config, the same one.
+    place.write("shown.toml", &shown);
+    assert_eq!(place.run(&["config", "shown.toml"]).succeeds().stdout, shown);
+}
+
+#[test]
 fn results_go_to_stdout_and_progress_to_stderr_without_a_terminals_control_codes() {
     let place = Place::new();
     let train = place.train(&["--out", "run"]).succeeds();
