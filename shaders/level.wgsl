@@ -55,7 +55,7 @@ const LINEAR_GRAD = 8u;  // output = dropout' * activation' * sum over the list'
 const NORM_GRAD = 10u;   // output = norm' * input
 
 /// Added to a variance before its root is taken.
-const NORM_EPS = 1e-5;
+const NORM_EPS: f32 = 1e-5;
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;

@@ -63,8 +63,7 @@ pub struct SharedBottomConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
-    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    /// What stands between each layer's linear map and its activation: none or layer.
     pub normalization: Normalization,
 }
 
@@ -102,8 +101,7 @@ pub struct MixtureConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
-    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    /// What stands between each layer's linear map and its activation: none or layer.
     pub normalization: Normalization,
 }
 
@@ -146,8 +144,7 @@ pub struct CgcConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
-    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    /// What stands between each layer's linear map and its activation: none or layer.
     pub normalization: Normalization,
 }
 
@@ -235,8 +232,7 @@ pub struct PleConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none, or layer, which brings the layer's outputs
-    /// for a sample to mean 0 and variance 1 and then scales and shifts them as learnt.
+    /// What stands between each layer's linear map and its activation: none or layer.
     pub normalization: Normalization,
 }
 

@@ -34,12 +34,13 @@ pub enum Activation {
 }
 
 /// What stands between a layer's linear map and its activation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Normalization {
+    /// Nothing.
     #[default]
     None,
-    /// Over the layer's width, for each sample apart (Ba et al. 2016).
+    /// Mean 0 and variance 1 over the layer's width, for each sample apart (Ba et al. 2016).
     Layer,
 }
 
