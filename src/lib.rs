@@ -15,6 +15,7 @@ pub mod evaluate;
 pub mod executor;
 mod format;
 pub mod gpu;
+pub mod initial;
 pub mod kernels;
 pub mod metrics;
 pub mod model;

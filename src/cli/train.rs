@@ -80,7 +80,8 @@ impl TrainArgs {
     /// A new run's folder and start.
     fn begin(&self, prepared: &Prepared) -> anyhow::Result<(RunFolder, Start)> {
         let parameters = prepared.parameters(self.init.as_deref())?;
-        let init = self.init.as_ref().map(|_| &parameters);
+        let is_from_files = self.init.is_some() || prepared.config.table.iter().any(|table| table.init.is_some());
+        let init = is_from_files.then_some(&parameters);
         let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
         Ok((folder, Start::Parameters(parameters)))
     }

@@ -12,20 +12,20 @@ use crate::plan::Pooling;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataConfig {
-    /// Files of training rows: CSV or TSV, plain or gzip.
+    /// Training rows: files, folders (all their .csv, .tsv and .parquet) or glob patterns. CSV and TSV may be gzip.
     #[schemars(example = vec!["train.csv"])]
     pub train: Vec<PathBuf>,
-    /// Files of validation rows. Default: none.
+    /// Validation rows, as `train`. Default: none.
     pub valid: Vec<PathBuf>,
-    /// Files of test rows. Default: none.
+    /// Test rows, as `train`. Default: none.
     pub test: Vec<PathBuf>,
-    /// What stands between fields. Default: a tab for .tsv, .tab and their .gz, else a comma.
+    /// What stands between fields of text files. Default: a tab for .tsv, .tab and their .gz, else a comma.
     #[schemars(example = ';')]
     pub delimiter: Option<char>,
-    /// Column names of files that have no header. Default: none, the first line is a header.
+    /// Column names of text files that have no header. Default: none, the first line is a header.
     #[schemars(example = vec!["user_id", "video_id", "is_click"])]
     pub columns: Vec<String>,
-    /// Texts that stand for a missing value, compared after trimming. Default: the empty text.
+    /// Texts that stand for a missing value, compared after trimming; nulls of Parquet always do. Default: the empty text.
     pub missing: Vec<String>,
     /// Column whose rows form one group of GAUC, as the user. Default: none, no GAUC.
     #[schemars(example = &"user_id")]
@@ -91,7 +91,7 @@ impl Scalar {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JoinConfig {
-    /// The side table's file.
+    /// The side table's file: CSV, TSV or Parquet.
     #[schemars(example = &"videos.csv")]
     pub file: PathBuf,
     /// The key: a column of both. A key may stand once in the side table.
@@ -282,7 +282,7 @@ pub struct MultiConfig {
     /// Several columns, or glob patterns of columns, each a feature.
     #[schemars(example = vec!["tags", "liked_tags"])]
     pub names: Vec<String>,
-    /// What stands between items; items are trimmed, empty ones dropped. Default: ",".
+    /// What stands between items of a text; items are trimmed, empty ones dropped. Parquet lists need none. Default: ",".
     pub separator: String,
     /// mean or sum. Default: mean.
     pub pooling: Pooling,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TaskConfig, TrainConfig};
+use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TableConfig, TaskConfig, TrainConfig};
 use crate::optim::Rule;
 
 /// Everything that a run is told.
@@ -21,6 +21,8 @@ pub struct Config {
     pub data: DataConfig,
     #[serde(default)]
     pub feature: Vec<FeatureConfig>,
+    #[serde(default)]
+    pub table: Vec<TableConfig>,
     #[serde(default)]
     pub task: Vec<TaskConfig>,
     pub model: ModelConfig,
@@ -120,6 +122,11 @@ impl Config {
             return Err(("train.min_delta".into(), self.train.min_delta.to_string(), "must be 0 or more"));
         }
         self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        for (i, table) in self.table.iter().enumerate() {
+            if self.table[..i].iter().any(|other| other.name == table.name) {
+                return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));
+            }
+        }
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {
                 let value = format!("{} (task {})", task.weight, task.name);

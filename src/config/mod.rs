@@ -4,6 +4,7 @@ mod data;
 mod load;
 mod model;
 mod page;
+mod table;
 mod task;
 mod train;
 
@@ -11,5 +12,6 @@ pub use data::*;
 pub use load::{Config, ConfigError, Override};
 pub use model::*;
 pub use page::{annotated, schema};
+pub use table::*;
 pub use task::*;
 pub use train::*;

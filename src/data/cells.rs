@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::columns::Columns;
-use super::schema::{Feature, FeatureKind, first, items};
+use super::schema::{Feature, FeatureKind, first};
 use super::split::Parts;
 
 /// Which rows.
@@ -26,7 +26,7 @@ pub struct Cells {
 pub struct TextCells {
     /// Cells without any text that counts.
     pub missing: usize,
-    /// Distinct texts, or items, before a vocabulary or hash numbers them.
+    /// Distinct texts, or items that are not cut, before a vocabulary or hash numbers them.
     pub distinct: usize,
     /// Items of all cells; a category has one in each that is not missing.
     pub items: usize,
@@ -65,27 +65,35 @@ impl Cells {
 
     /// What the cells of a category or multi-valued feature hold; `None` for a numeric one.
     pub fn texts(&self, feature: &Feature, part: Part) -> Option<TextCells> {
-        let max_length = match &feature.kind {
-            FeatureKind::Number(_) | FeatureKind::Bucket { .. } => return None,
-            FeatureKind::Category { .. } => 1,
-            FeatureKind::Multi { max_length, .. } => *max_length,
-        };
-        let column = self.columns.text(&feature.name);
         let mut cells = TextCells::default();
         let mut distinct = HashSet::new();
-        for (text, times) in column.values().zip(column.counts(self.rows(part))).filter(|(_, times)| *times > 0) {
-            let items: Vec<&str> = match (&feature.kind, text) {
-                (FeatureKind::Category { first_of, .. }, Some(text)) => {
-                    first(text, first_of.as_deref()).into_iter().collect()
+        match &feature.kind {
+            FeatureKind::Number(_) | FeatureKind::Bucket { .. } => return None,
+            FeatureKind::Category { first_of, .. } => {
+                let column = self.columns.text(&feature.name);
+                let counted = column.values().zip(column.counts(self.rows(part))).filter(|(_, times)| *times > 0);
+                for (text, times) in counted {
+                    match text.and_then(|text| first(text, first_of.as_deref())) {
+                        Some(text) => {
+                            cells.items += times;
+                            cells.longest = 1;
+                            distinct.insert(text);
+                        }
+                        None => cells.missing += times,
+                    }
                 }
-                (FeatureKind::Multi { separator, .. }, Some(text)) => items(text, separator).collect(),
-                _ => Vec::new(),
-            };
-            cells.missing += if items.is_empty() { times } else { 0 };
-            cells.items += items.len() * times;
-            cells.cut += items.len().saturating_sub(max_length) * times;
-            cells.longest = cells.longest.max(items.len());
-            distinct.extend(items);
+            }
+            FeatureKind::Multi { max_length, .. } => {
+                let column = self.columns.list(&feature.name);
+                for length in self.rows(part).iter().map(|row| column.length(*row as usize)) {
+                    cells.missing += usize::from(length == 0);
+                    cells.items += length;
+                    cells.cut += length.saturating_sub(*max_length);
+                    cells.longest = cells.longest.max(length);
+                }
+                let counted = column.items().zip(column.counts(self.rows(part)));
+                distinct.extend(counted.filter(|(_, times)| *times > 0).map(|(item, _)| item));
+            }
         }
         cells.distinct = distinct.len();
         Some(cells)

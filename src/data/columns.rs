@@ -1,4 +1,4 @@
-//! The columns that a run needs, read once: texts as symbols, numbers as f64.
+//! The columns that a run needs, read once: texts as symbols, numbers as f64, lists as runs of symbols.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,18 +9,77 @@ use super::vocab::TextMap;
 /// The symbol of a cell that is not there, because a join found no row.
 const ABSENT: u32 = 0;
 
-/// A column of texts, each distinct text stored once and named by a symbol.
-pub struct TextColumn {
+/// Distinct texts, each stored once and named by a symbol, in order of first appearance.
+#[derive(Default)]
+pub struct Texts {
     texts: Vec<Arc<str>>,
-    missing: Vec<bool>,
     lookup: TextMap<Arc<str>, u32>,
+}
+
+impl Texts {
+    /// The symbol of a text, which is added if it is new.
+    pub fn symbol(&mut self, text: &str) -> u32 {
+        self.known(text).unwrap_or_else(|| self.add(text.into()))
+    }
+
+    fn known(&self, text: &str) -> Option<u32> {
+        self.lookup.get(text).copied()
+    }
+
+    fn add(&mut self, text: Arc<str>) -> u32 {
+        let symbol = self.texts.len() as u32;
+        self.texts.push(Arc::clone(&text));
+        self.lookup.insert(text, symbol);
+        symbol
+    }
+
+    pub fn text(&self, symbol: u32) -> &str {
+        &self.texts[symbol as usize]
+    }
+
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Symbols here of symbols of another, found as they are asked for.
+    fn of_other<'a>(&'a mut self, other: &'a Texts) -> impl FnMut(u32) -> u32 + 'a {
+        let mut found: Vec<Option<u32>> = vec![None; other.len()];
+        move |symbol| {
+            *found[symbol as usize].get_or_insert_with(|| {
+                let text = &other.texts[symbol as usize];
+                self.known(text).unwrap_or_else(|| self.add(Arc::clone(text)))
+            })
+        }
+    }
+}
+
+/// A text, and whether it stands for a missing value.
+#[derive(Clone, Copy)]
+pub struct Cell<'a> {
+    pub text: &'a str,
+    pub missing: bool,
+}
+
+impl<'a> Cell<'a> {
+    /// The text, if it is not missing.
+    pub fn value(self) -> Option<&'a str> {
+        (!self.missing).then_some(self.text)
+    }
+}
+
+/// A column of texts.
+pub struct TextColumn {
+    texts: Texts,
+    /// Whether each text stands for a missing value.
+    missing: Vec<bool>,
     /// One symbol a row.
     pub symbols: Vec<u32>,
 }
 
 impl Default for TextColumn {
     fn default() -> Self {
-        Self { texts: vec!["".into()], missing: vec![true], lookup: TextMap::default(), symbols: Vec::new() }
+        let absent = Texts { texts: vec!["".into()], lookup: TextMap::default() };
+        Self { texts: absent, missing: vec![true], symbols: Vec::new() }
     }
 }
 
@@ -34,28 +93,62 @@ impl TextColumn {
     fn symbol(&mut self, text: &str, missing: &[String]) -> u32 {
         // Neighbouring rows often agree, and comparing is quicker than hashing.
         if let Some(last) = self.symbols.last().filter(|last| **last != ABSENT)
-            && *self.texts[*last as usize] == *text
+            && self.texts.text(*last) == text
         {
             return *last;
         }
-        if let Some(symbol) = self.lookup.get(text) {
-            return *symbol;
+        let symbol = self.texts.symbol(text);
+        if symbol as usize == self.missing.len() {
+            self.missing.push(is_missing(text, missing));
         }
-        let (shared, symbol) = (Arc::<str>::from(text), self.texts.len() as u32);
-        self.texts.push(Arc::clone(&shared));
-        self.missing.push(is_missing(text, missing));
-        self.lookup.insert(shared, symbol);
         symbol
+    }
+
+    /// Appends cells of another column, by their rows there; `None` is a cell that is not there.
+    pub fn extend(&mut self, from: &Self, rows: impl Iterator<Item = Option<u32>>) {
+        let Self { texts, missing, symbols } = self;
+        let mut symbol_of = texts.of_other(&from.texts);
+        symbols.extend(rows.map(|row| {
+            let symbol = row.map_or(ABSENT, |row| from.symbols[row as usize]);
+            if symbol == ABSENT {
+                return ABSENT;
+            }
+            let own = symbol_of(symbol);
+            if own as usize == missing.len() {
+                missing.push(from.missing[symbol as usize]);
+            }
+            own
+        }));
+    }
+
+    /// The text of a row; `None` where there is no cell.
+    pub fn cell(&self, row: usize) -> Option<&str> {
+        let symbol = self.symbols[row];
+        (symbol != ABSENT).then(|| self.texts.text(symbol))
     }
 
     /// The text of a row as the file has it.
     pub fn text(&self, row: usize) -> &str {
-        &self.texts[self.symbols[row] as usize]
+        self.texts.text(self.symbols[row])
     }
 
     /// The text of each symbol, `None` where it stands for a missing value.
     pub fn values(&self) -> impl Iterator<Item = Option<&str>> {
-        self.texts.iter().zip(&self.missing).map(|(text, missing)| (!missing).then_some(&**text))
+        self.texts.texts.iter().zip(&self.missing).map(|(text, missing)| (!missing).then_some(&**text))
+    }
+
+    /// A function of each row's cell, worked out once for each text; `None` is a cell that is not there.
+    pub fn map<T: Copy>(&self, rows: &[Option<u32>], of: impl Fn(Option<Cell>) -> T) -> Vec<T> {
+        let mut known: Vec<Option<T>> = vec![None; self.texts.len()];
+        let of_symbol = |symbol: u32| {
+            let cell = Cell { text: self.texts.text(symbol), missing: self.missing[symbol as usize] };
+            of((symbol != ABSENT).then_some(cell))
+        };
+        let of_row = |row: &Option<u32>| {
+            let symbol = row.map_or(ABSENT, |row| self.symbols[row as usize]);
+            *known[symbol as usize].get_or_insert_with(|| of_symbol(symbol))
+        };
+        rows.iter().map(of_row).collect()
     }
 
     /// How many of `rows` hold each symbol.
@@ -68,9 +161,102 @@ impl TextColumn {
     }
 }
 
+/// A column of lists of texts. A cell that is missing or not there is an empty list.
+pub struct ListColumn {
+    items: Texts,
+    /// Row r holds `symbols[starts[r]..starts[r + 1]]`.
+    starts: Vec<usize>,
+    symbols: Vec<u32>,
+    /// Items beyond this many in a row are counted, and not kept.
+    max_length: usize,
+    /// Of each row, all its items.
+    lengths: Vec<u32>,
+}
+
+impl ListColumn {
+    /// An empty column whose rows keep so many items.
+    pub fn new(max_length: usize) -> Self {
+        let (items, symbols, lengths) = (Texts::default(), Vec::new(), Vec::new());
+        Self { items, starts: vec![0], symbols, max_length, lengths }
+    }
+
+    /// Appends a row; `None` is an empty list.
+    pub fn push<'a>(&mut self, items: Option<impl Iterator<Item = &'a str>>) {
+        let Self { items: texts, symbols, starts, max_length, lengths } = self;
+        let mut length = 0;
+        for item in items.into_iter().flatten() {
+            if length < *max_length {
+                symbols.push(texts.symbol(item));
+            }
+            length += 1;
+        }
+        starts.push(symbols.len());
+        lengths.push(length as u32);
+    }
+
+    /// The symbol of an item, for [`ListColumn::push_symbols`].
+    pub fn symbol(&mut self, item: &str) -> u32 {
+        self.items.symbol(item)
+    }
+
+    /// Appends a row of symbols.
+    pub fn push_symbols(&mut self, symbols: impl Iterator<Item = u32>) {
+        let (start, max_length) = (self.symbols.len(), self.max_length);
+        self.symbols.extend(symbols);
+        self.lengths.push((self.symbols.len() - start) as u32);
+        self.symbols.truncate(start.saturating_add(max_length));
+        self.starts.push(self.symbols.len());
+    }
+
+    /// Appends rows of another column; `None` is an empty list.
+    pub fn extend(&mut self, from: &Self, rows: impl Iterator<Item = Option<u32>>) {
+        let mut symbol_of = self.items.of_other(&from.items);
+        for row in rows {
+            let symbols = row.map_or(&[][..], |row| from.row(row as usize));
+            self.lengths.push(row.map_or(0, |row| from.lengths[row as usize]));
+            self.symbols.extend(symbols.iter().map(|symbol| symbol_of(*symbol)));
+            self.starts.push(self.symbols.len());
+        }
+    }
+
+    /// The symbols of a row's items.
+    pub fn row(&self, row: usize) -> &[u32] {
+        &self.symbols[self.starts[row]..self.starts[row + 1]]
+    }
+
+    /// How many items a row has, those beyond `max_length` among them.
+    pub fn length(&self, row: usize) -> usize {
+        self.lengths[row] as usize
+    }
+
+    /// The texts of a row's items.
+    pub fn texts(&self, row: usize) -> impl Iterator<Item = &str> {
+        self.row(row).iter().map(|symbol| self.items.text(*symbol))
+    }
+
+    /// The text of each symbol.
+    pub fn items(&self) -> impl Iterator<Item = &str> {
+        self.items.texts.iter().map(|text| &**text)
+    }
+
+    /// How often each symbol stands in `rows`.
+    pub fn counts(&self, rows: &[u32]) -> Vec<usize> {
+        let mut counts = vec![0; self.items.len()];
+        for row in rows {
+            self.row(*row as usize).iter().for_each(|symbol| counts[*symbol as usize] += 1);
+        }
+        counts
+    }
+}
+
 /// Whether a text stands for a missing value.
 pub fn is_missing(text: &str, missing: &[String]) -> bool {
     missing.iter().any(|one| one == text)
+}
+
+/// The finite number that a text is.
+pub fn finite(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// A column that someone needs, and who, for the message when it is not there.
@@ -80,11 +266,29 @@ pub struct Need {
     pub used_by: String,
 }
 
+/// A column of lists that a feature needs.
+#[derive(Clone, Debug)]
+pub struct ListNeed {
+    pub need: Need,
+    /// What stands between the items of a text.
+    pub separator: String,
+    /// Items beyond this many do not count.
+    pub max_length: usize,
+}
+
+impl ListNeed {
+    /// The items of a cell of text.
+    pub fn items<'a>(&'a self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        text.split(&self.separator).map(str::trim).filter(|item| !item.is_empty())
+    }
+}
+
 /// The columns to read, each once in each role.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
     pub texts: Vec<Need>,
     pub numbers: Vec<Need>,
+    pub lists: Vec<ListNeed>,
 }
 
 impl Needs {
@@ -109,7 +313,8 @@ pub struct Columns {
     pub texts: Vec<TextColumn>,
     /// NaN where missing.
     pub numbers: Vec<Vec<f64>>,
-    /// The line of each row in its file.
+    pub lists: Vec<ListColumn>,
+    /// The line of each row in its file; the number of the row, from 1, in a Parquet file.
     pub lines: Vec<u64>,
     /// Each file, and its first row here.
     pub files: Vec<(PathBuf, usize)>,
@@ -120,6 +325,7 @@ impl Columns {
         Self {
             texts: needs.texts.iter().map(|_| TextColumn::default()).collect(),
             numbers: vec![Vec::new(); needs.numbers.len()],
+            lists: needs.lists.iter().map(|list| ListColumn::new(list.max_length)).collect(),
             needs,
             lines: Vec::new(),
             files: Vec::new(),
@@ -133,6 +339,12 @@ impl Columns {
     /// A text column that `needs` names.
     pub fn text(&self, column: &str) -> &TextColumn {
         &self.texts[position(&self.needs.texts, column)]
+    }
+
+    /// A column of lists that `needs` names.
+    pub fn list(&self, column: &str) -> &ListColumn {
+        let place = self.needs.lists.iter().position(|list| list.need.column == column);
+        &self.lists[place.expect(ASKED)]
     }
 
     /// A numeric column that `needs` names; NaN where missing.
@@ -161,5 +373,7 @@ impl Columns {
 }
 
 fn position(needs: &[Need], column: &str) -> usize {
-    needs.iter().position(|need| need.column == column).expect("a column is looked up only after it was asked for")
+    needs.iter().position(|need| need.column == column).expect(ASKED)
 }
+
+const ASKED: &str = "a column is looked up only after it was asked for";

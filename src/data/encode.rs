@@ -2,11 +2,11 @@
 
 use rayon::prelude::*;
 
-use super::columns::{Columns, TextColumn};
+use super::columns::{Columns, ListColumn};
 use super::dataset::{BagColumn, Dataset};
 use super::error::DataError;
 use super::labels;
-use super::schema::{Feature, FeatureKind, Schema, first, items};
+use super::schema::{Feature, FeatureKind, Schema, first};
 use super::vocab::{Encoder, TextMap, TextRows};
 
 /// A feature's encoded cells.
@@ -83,20 +83,16 @@ fn encode_feature(
             let ids = rows.iter().map(|row| by_symbol[column.symbols[*row as usize] as usize]);
             Encoded::Bags(BagColumn::One(ids.collect()))
         }
-        FeatureKind::Multi { table, separator, max_length, .. } => {
-            let column = columns.text(name);
-            let ids = |text| items(text, separator).take(*max_length).map(|item| tables[*table].row(item)).collect();
-            let by_symbol: Vec<Vec<u32>> = column.values().map(|text| text.map_or_else(Vec::new, ids)).collect();
-            Encoded::Bags(many(column, &by_symbol, rows, name)?)
-        }
+        FeatureKind::Multi { table, .. } => Encoded::Bags(many(columns.list(name), &tables[*table], rows, name)?),
     })
 }
 
-fn many(column: &TextColumn, by_symbol: &[Vec<u32>], rows: &[u32], name: &str) -> Result<BagColumn, DataError> {
+fn many(column: &ListColumn, table: &TextRows, rows: &[u32], name: &str) -> Result<BagColumn, DataError> {
+    let by_symbol: Vec<u32> = column.items().map(|item| table.row(item)).collect();
     let (mut starts, mut ids) = (Vec::with_capacity(rows.len() + 1), Vec::new());
     starts.push(0);
     for row in rows {
-        ids.extend_from_slice(&by_symbol[column.symbols[*row as usize] as usize]);
+        ids.extend(column.row(*row as usize).iter().map(|symbol| by_symbol[*symbol as usize]));
         starts.push(u32::try_from(ids.len()).map_err(|_| {
             DataError::config(format!("feature {name}"), "holds more than 2^32 items; lower max_length")
         })?);

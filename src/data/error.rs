@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-/// Data that cannot be used. `row` is the line of the file as an editor counts it, from 1.
+/// Data that cannot be used. `row` is the line of the file as an editor counts it, from 1; of a Parquet file, the row.
 #[derive(Debug, Error)]
 pub enum DataError {
     #[error("{}: no such file; paths are relative to the data directory (--data-dir)", file.display())]
@@ -15,6 +15,14 @@ pub enum DataError {
     TruncatedGzip { file: PathBuf, row: u64 },
     #[error("{}: not readable as gzip ({reason}); fetch it again, or name it without .gz if it is plain text", file.display())]
     CorruptGzip { file: PathBuf, reason: String },
+    #[error("{}: it does not start as a Parquet file does; fetch it again, or name it .csv if it is text", file.display())]
+    NotParquet { file: PathBuf },
+    #[error("{}: the Parquet file is truncated: its end is missing; fetch it again", file.display())]
+    TruncatedParquet { file: PathBuf },
+    #[error("{}: the Parquet file cannot be read ({reason}); write it again, plain or with snappy, zstd, gzip or lz4", file.display())]
+    CorruptParquet { file: PathBuf, reason: String },
+    #[error("{}, column {column}: it is {found}, which {used_by} cannot read; {remedy}", file.display())]
+    ColumnType { file: PathBuf, column: String, found: String, used_by: String, remedy: &'static str },
     #[error("{}: the file is empty", file.display())]
     Empty { file: PathBuf },
     #[error("{}: the file has a header and no rows", file.display())]
@@ -78,6 +86,13 @@ impl DataError {
         };
         Self::MissingColumn { file: file.to_owned(), column: column.to_owned(), used_by: used_by.to_owned(), hint }
     }
+}
+
+/// What must be said of a cell that is no finite number; `joined` says where it came from, if from elsewhere.
+pub(crate) fn not_a_number(used_by: &str, joined: &str) -> String {
+    format!(
+        "is not a finite number{joined}, which {used_by} needs; list it in `missing` if it stands for a missing value"
+    )
 }
 
 fn summary(columns: &[&str]) -> String {

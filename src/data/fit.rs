@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::columns::{Columns, TextColumn};
 use super::numbers::Moments;
-use super::schema::{Feature, FeatureKind, Schema, first, items};
+use super::schema::{Feature, FeatureKind, Schema, first};
 use super::vocab::{Counts, Encoder};
 
 /// What the training rows seen so far come to. Its memory grows with the distinct texts, not with the rows.
@@ -73,10 +73,10 @@ fn count(feature: &Feature, table: usize, columns: &Columns, rows: &[u32], count
                 first(text, first_of.as_deref()).into_iter().for_each(|text| counts.add(text, times));
             }
         }
-        FeatureKind::Multi { table: own, separator, max_length, .. } if *own == table => {
-            for (text, times) in counted(columns.text(&feature.name), rows) {
-                items(text, separator).take(*max_length).for_each(|item| counts.add(item, times));
-            }
+        FeatureKind::Multi { table: own, .. } if *own == table => {
+            let column = columns.list(&feature.name);
+            let counted = column.items().zip(column.counts(rows)).filter(|(_, times)| *times > 0);
+            counted.for_each(|(item, times)| counts.add(item, times));
         }
         _ => {}
     }

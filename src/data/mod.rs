@@ -1,16 +1,23 @@
 //! From files to batches: read, join, filter, split, fit on the training rows, encode once, batch.
 
+mod arrays;
 mod batch;
+mod bind;
 mod cells;
 mod columns;
 mod dataset;
 mod encode;
 mod error;
+mod file;
 mod fit;
+mod groups;
 mod join;
 mod labels;
 mod numbers;
+mod parquet;
+mod paths;
 mod reader;
+mod records;
 mod resolve;
 mod schema;
 mod segments;
@@ -143,19 +150,19 @@ pub fn load_with_cells(
 
 /// Encodes files with a stored schema.
 ///
-/// `files` are used as they are; the schema's joined files are found in `data_dir`. With `labels`, labels, masks and
+/// `paths` are files, folders or glob patterns; the schema's joined files are found in `data_dir`. With `labels`, labels, masks and
 /// groups are read, else they are 0 and absent, and the files need no such columns. `keep` names columns to keep as text.
 pub fn encode_files(
     schema: &Schema,
-    files: &[PathBuf],
+    paths: &[PathBuf],
     data_dir: &Path,
     labels: bool,
     keep: &[String],
 ) -> Result<Dataset, DataError> {
     let mut columns = Columns::new(schema.needs(labels, keep));
     let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
-    for file in files {
-        selection.read(&Source::File(file.clone()), &mut columns)?;
+    for source in files(paths, Path::new(""), "--data")? {
+        selection.read(&source, &mut columns)?;
     }
     selection.notes().iter().for_each(|note| log::warn!("{note}"));
     let rows: Vec<u32> = (0..columns.rows() as u32).collect();
@@ -168,18 +175,26 @@ pub fn encode_files(
 
 /// The sources of training, validation and test rows.
 fn sources(data: &DataConfig, data_dir: &Path) -> Result<[Vec<Source>; 3], DataError> {
-    let files = |paths: &[PathBuf]| paths.iter().map(|path| Source::File(data_dir.join(path))).collect();
     let train = match &data.synthetic {
         None if data.train.is_empty() => {
             return Err(DataError::config("data.train", "names no file; name one, or set data.synthetic"));
         }
-        None => files(&data.train),
+        None => files(&data.train, data_dir, "data.train")?,
         Some(_) if !data.train.is_empty() => {
             return Err(DataError::config("data.synthetic", "stands beside data.train; leave one out"));
         }
         Some(config) => vec![Source::Synthetic(config.clone())],
     };
-    Ok([train, files(&data.valid), files(&data.test)])
+    Ok([train, files(&data.valid, data_dir, "data.valid")?, files(&data.test, data_dir, "data.test")?])
+}
+
+/// The files that paths name, in their order.
+fn files(paths: &[PathBuf], folder: &Path, key: &str) -> Result<Vec<Source>, DataError> {
+    let mut sources = Vec::new();
+    for path in paths {
+        sources.extend(paths::data_files(path, folder, key)?.into_iter().map(Source::File));
+    }
+    Ok(sources)
 }
 
 /// The columns that splitting and encoding take; `labels` adds those of labels, masks and groups.

@@ -102,6 +102,10 @@ impl RecordReader {
         }
     }
 
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -154,11 +158,6 @@ impl RecordReader {
             other => DataError::Io { file: self.file.clone(), source: io::Error::other(format!("{other:?}")) },
         }
     }
-}
-
-/// The column names of a file.
-pub fn columns_of(file: &Path, dialect: &Dialect) -> Result<Vec<String>, DataError> {
-    Ok(RecordReader::open(file, dialect)?.columns)
 }
 
 /// A cell without the space around it, nor quotes that followed such space.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::columns::Needs;
+use super::columns::{ListNeed, Need, Needs};
 use super::join::Join;
 use super::labels;
 use super::numbers::Numbers;
@@ -94,9 +94,14 @@ impl Schema {
         let mut needs = Needs::default();
         for feature in &self.features {
             let used_by = format!("feature {}", feature.name);
-            match feature.kind {
+            match &feature.kind {
                 FeatureKind::Number(_) | FeatureKind::Bucket { .. } => needs.number(&feature.name, &used_by),
-                FeatureKind::Category { .. } | FeatureKind::Multi { .. } => needs.text(&feature.name, &used_by),
+                FeatureKind::Category { .. } => needs.text(&feature.name, &used_by),
+                FeatureKind::Multi { separator, max_length, .. } => needs.lists.push(ListNeed {
+                    need: Need { column: feature.name.clone(), used_by },
+                    separator: separator.clone(),
+                    max_length: *max_length,
+                }),
             }
         }
         if labels {
@@ -161,9 +166,4 @@ pub(super) fn first<'a>(text: &'a str, first_of: Option<&str>) -> Option<&'a str
     let Some(separator) = first_of else { return Some(text) };
     let first = text.split(separator).next().unwrap_or_default().trim();
     (!first.is_empty()).then_some(first)
-}
-
-/// The items of a multi-valued cell.
-pub(super) fn items<'a>(text: &'a str, separator: &'a str) -> impl Iterator<Item = &'a str> {
-    text.split(separator).map(str::trim).filter(|item| !item.is_empty())
 }

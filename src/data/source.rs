@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 
 use csv::ByteRecord;
 
-use super::columns::{Columns, Need, TextColumn, is_missing};
-use super::error::DataError;
+use super::bind::{Bound, Place};
+use super::columns::{Columns, Need};
+use super::error::{DataError, not_a_number};
+use super::file::DataFile;
+use super::groups;
 use super::join::{Join, Side};
-use super::reader::{Dialect, RecordReader, trim};
+use super::reader::Dialect;
+use super::records::Row;
 use super::synthetic::Generator;
 use crate::config::SyntheticConfig;
 
@@ -33,59 +37,36 @@ impl Source {
 }
 
 enum Rows {
-    File(Box<RecordReader>),
+    File(DataFile),
     Synthetic(Box<Generator>),
 }
 
 impl Rows {
     fn open(source: &Source, dialect: &Dialect) -> Result<Self, DataError> {
         Ok(match source {
-            Source::File(file) => Self::File(Box::new(RecordReader::open(file, dialect)?)),
+            Source::File(file) => Self::File(DataFile::open(file, dialect)?),
             Source::Synthetic(config) => Self::Synthetic(Box::new(Generator::new(config)?)),
         })
     }
 
     fn columns(&self) -> Vec<String> {
         match self {
-            Self::File(reader) => reader.columns().to_vec(),
+            Self::File(file) => file.columns().to_vec(),
             Self::Synthetic(generator) => generator.columns(),
         }
     }
-
-    fn read(&mut self, record: &mut ByteRecord) -> Result<Option<u64>, DataError> {
-        match self {
-            Self::File(reader) => reader.read(record),
-            Self::Synthetic(generator) => Ok(generator.read(record)),
-        }
-    }
-}
-
-/// A record's cell as trimmed text.
-pub fn cell<'a>(
-    record: &'a ByteRecord,
-    position: usize,
-    file: &Path,
-    row: u64,
-    column: &str,
-) -> Result<&'a str, DataError> {
-    std::str::from_utf8(&record[position]).map(trim).map_err(|_| DataError::Utf8 {
-        file: file.to_owned(),
-        row,
-        column: column.to_owned(),
-        value: String::from_utf8_lossy(&record[position]).into_owned(),
-    })
 }
 
 /// Which rows to read, and what to add to them.
 pub struct Selection {
-    dialect: Dialect,
-    sides: Vec<Side>,
+    pub(super) dialect: Dialect,
+    pub(super) sides: Vec<Side>,
     /// Rows that found no row of each side table.
     misses: Vec<usize>,
     /// Rows kept.
     kept: usize,
     /// Column, and the texts that keep a row.
-    filter: Vec<(Need, BTreeSet<String>)>,
+    pub(super) filter: Vec<(Need, BTreeSet<String>)>,
 }
 
 impl Selection {
@@ -100,7 +81,8 @@ impl Selection {
         let mut wanted: BTreeSet<&str> = filter.iter().map(|(column, _)| column.as_str()).collect();
         wanted.extend(joins.iter().map(|join| join.on.as_str()));
         wanted.extend(columns.needs.texts.iter().chain(&columns.needs.numbers).map(|need| need.column.as_str()));
-        let sides = joins.iter().map(|join| Side::load(join, data_dir, &wanted)).collect::<Result<Vec<_>, _>>()?;
+        let load = |join| Side::load(join, data_dir, &wanted, &columns.needs.lists);
+        let sides = joins.iter().map(load).collect::<Result<Vec<_>, _>>()?;
         let filter = filter.iter().map(|(column, texts)| {
             (Need { column: column.clone(), used_by: "data.filter".to_owned() }, texts.iter().cloned().collect())
         });
@@ -109,20 +91,20 @@ impl Selection {
 
     /// Appends a source's rows.
     pub fn read(&mut self, source: &Source, columns: &mut Columns) -> Result<(), DataError> {
-        let (mut rows, file) = (Rows::open(source, &self.dialect)?, source.file());
+        let (rows, file) = (Rows::open(source, &self.dialect)?, source.file());
         let bound = Bound::new(&file, &rows.columns(), self, columns)?;
         columns.files.push((file.clone(), columns.rows()));
-        let mut record = ByteRecord::new();
-        let mut side_rows = vec![None; self.sides.len()];
-        let (mut any, before, mut missed) = (false, columns.rows(), vec![0; self.sides.len()]);
-        while let Some(line) = rows.read(&mut record)? {
-            any = true;
-            let row = Row { record: &record, line, file: &file, selection: self };
-            if row.join_and_filter(&bound, &mut side_rows)? {
-                row.append(&bound, &side_rows, columns)?;
-                missed.iter_mut().zip(&side_rows).for_each(|(missed, row)| *missed += usize::from(row.is_none()));
+        let before = columns.rows();
+        let mut missed = vec![0; self.sides.len()];
+        let any = match rows {
+            Rows::File(DataFile::Text(mut reader)) => {
+                self.read_records(&file, &bound, columns, &mut missed, &mut |record| reader.read(record))?
             }
-        }
+            Rows::Synthetic(mut generator) => {
+                self.read_records(&file, &bound, columns, &mut missed, &mut |record| Ok(generator.read(record)))?
+            }
+            Rows::File(DataFile::Parquet(parquet)) => groups::read(self, &parquet, &bound, columns, &mut missed)?,
+        };
         if !any {
             return Err(DataError::HeaderOnly { file });
         }
@@ -132,6 +114,38 @@ impl Selection {
             return Err(DataError::config("data", format!("{} rows are more than 2^32", columns.rows())));
         }
         Ok(())
+    }
+
+    /// Appends records one by one; whether there was any. Counts in `missed` the rows that found none of each side table.
+    fn read_records(
+        &self,
+        file: &Path,
+        bound: &Bound,
+        columns: &mut Columns,
+        missed: &mut [usize],
+        next: &mut dyn FnMut(&mut ByteRecord) -> Result<Option<u64>, DataError>,
+    ) -> Result<bool, DataError> {
+        let (mut record, mut any) = (ByteRecord::new(), false);
+        let mut side_rows = vec![None; self.sides.len()];
+        while let Some(line) = next(&mut record)? {
+            any = true;
+            let row = Row { record: &record, line, file, selection: self };
+            if row.join_and_filter(bound, &mut side_rows)? {
+                row.append(bound, &side_rows, columns)?;
+                missed.iter_mut().zip(&side_rows).for_each(|(missed, row)| *missed += usize::from(row.is_none()));
+            }
+        }
+        Ok(any)
+    }
+
+    /// The error of a text that is no finite number, in a row of a file.
+    pub(super) fn number_error(&self, file: &Path, row: u64, need: &Need, value: &str, place: Place) -> DataError {
+        let joined = match place {
+            Place::Own(_) => String::new(),
+            Place::Side { side, .. } => format!(" (joined from {})", self.sides[side].file.display()),
+        };
+        let (file, column, value) = (file.to_owned(), need.column.clone(), value.to_owned());
+        DataError::Cell { file, row, column, value, must: not_a_number(&need.used_by, &joined) }
     }
 
     /// One line for each side table that lacked keys.
@@ -147,148 +161,5 @@ impl Selection {
                 )
             })
             .collect()
-    }
-}
-
-/// Where a column's cells lie.
-#[derive(Clone, Copy)]
-enum Place {
-    Own(usize),
-    Side { side: usize, column: usize },
-}
-
-/// The places of all columns that are read, for one source.
-struct Bound<'a> {
-    keys: Vec<Place>,
-    filter: Vec<(Place, &'a Need, &'a BTreeSet<String>)>,
-    texts: Vec<Place>,
-    numbers: Vec<Place>,
-}
-
-impl<'a> Bound<'a> {
-    fn new(file: &Path, own: &[String], selection: &'a Selection, columns: &Columns) -> Result<Self, DataError> {
-        let sides = &selection.sides;
-        refuse_clashes(file, own, sides)?;
-        let find = |need: &Need, sides: &[Side]| place(file, own, sides, need);
-        let keys = sides
-            .iter()
-            .enumerate()
-            .map(|(i, side)| find(&Need { column: side.on.clone(), used_by: "data.join.on".to_owned() }, &sides[..i]));
-        let filter = selection.filter.iter().map(|(need, texts)| Ok((find(need, sides)?, need, texts)));
-        Ok(Self {
-            keys: keys.collect::<Result<_, _>>()?,
-            filter: filter.collect::<Result<_, DataError>>()?,
-            texts: columns.needs.texts.iter().map(|need| find(need, sides)).collect::<Result<_, _>>()?,
-            numbers: columns.needs.numbers.iter().map(|need| find(need, sides)).collect::<Result<_, _>>()?,
-        })
-    }
-}
-
-fn place(file: &Path, own: &[String], sides: &[Side], need: &Need) -> Result<Place, DataError> {
-    if let Some(position) = own.iter().position(|name| *name == need.column) {
-        return Ok(Place::Own(position));
-    }
-    for (side, table) in sides.iter().enumerate() {
-        if let Some(column) = table.columns.iter().position(|(name, _)| *name == need.column) {
-            return Ok(Place::Side { side, column });
-        }
-    }
-    let known = own.iter().chain(sides.iter().flat_map(|side| &side.added));
-    Err(DataError::missing_column(file, &need.column, &need.used_by, known.map(String::as_str)))
-}
-
-fn refuse_clashes(file: &Path, own: &[String], sides: &[Side]) -> Result<(), DataError> {
-    let mut seen: Vec<(&Path, &[String])> = vec![(file, own)];
-    for side in sides {
-        for (first, names) in &seen {
-            if let Some(column) = side.added.iter().find(|column| names.contains(column)) {
-                let (first, column) = (first.to_path_buf(), column.clone());
-                return Err(DataError::JoinClash { first, second: side.file.clone(), column });
-            }
-        }
-        seen.push((&side.file, &side.added));
-    }
-    Ok(())
-}
-
-/// A record on its way into columns.
-struct Row<'a> {
-    record: &'a ByteRecord,
-    line: u64,
-    file: &'a Path,
-    selection: &'a Selection,
-}
-
-impl<'a> Row<'a> {
-    /// Finds the side tables' rows, and says whether the filter keeps the row.
-    fn join_and_filter(&self, bound: &Bound, side_rows: &mut [Option<u32>]) -> Result<bool, DataError> {
-        for (i, side) in self.selection.sides.iter().enumerate() {
-            let (key, missing) = self.cell(bound.keys[i], &side.on, side_rows)?;
-            side_rows[i] = key.filter(|key| !is_missing(key, missing)).and_then(|key| side.row(key));
-        }
-        for (place, need, texts) in &bound.filter {
-            let (text, _) = self.cell(*place, &need.column, side_rows)?;
-            if !texts.contains(text.unwrap_or_default()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    fn append(&self, bound: &Bound, side_rows: &[Option<u32>], columns: &mut Columns) -> Result<(), DataError> {
-        let Columns { needs, texts, numbers, lines, .. } = columns;
-        for ((place, need), column) in bound.texts.iter().zip(&needs.texts).zip(texts) {
-            let (text, missing) = self.cell(*place, &need.column, side_rows)?;
-            column.push(text, missing);
-        }
-        for ((place, need), column) in bound.numbers.iter().zip(&needs.numbers).zip(numbers) {
-            let (text, missing) = self.cell(*place, &need.column, side_rows)?;
-            column.push(self.number(text, missing, need, *place)?);
-        }
-        lines.push(self.line);
-        Ok(())
-    }
-
-    /// A cell's text, `None` where a join found no row, and the texts that stand for missing in it.
-    fn cell(
-        &self,
-        place: Place,
-        name: &str,
-        side_rows: &[Option<u32>],
-    ) -> Result<(Option<&'a str>, &'a [String]), DataError> {
-        match place {
-            Place::Own(position) => {
-                let text = cell(self.record, position, self.file, self.line, name)?;
-                Ok((Some(text), &self.selection.dialect.missing))
-            }
-            Place::Side { side, column } => {
-                let table: &'a Side = &self.selection.sides[side];
-                let column: &'a TextColumn = &table.columns[column].1;
-                Ok((side_rows[side].map(|row| column.text(row as usize)), &table.missing))
-            }
-        }
-    }
-
-    fn number(&self, text: Option<&str>, missing: &[String], need: &Need, place: Place) -> Result<f64, DataError> {
-        let Some(text) = text.filter(|text| !is_missing(text, missing)) else { return Ok(f64::NAN) };
-        match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(value),
-            _ => {
-                let joined = match place {
-                    Place::Own(_) => String::new(),
-                    Place::Side { side, .. } => format!(" (joined from {})", self.selection.sides[side].file.display()),
-                };
-                Err(DataError::Cell {
-                    file: self.file.to_owned(),
-                    row: self.line,
-                    column: need.column.clone(),
-                    value: text.to_owned(),
-                    must: format!(
-                        "is not a finite number{joined}, which {} needs; list it in `missing` if it stands for a missing value",
-                        need.used_by
-                    ),
-                })
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `config.toml` | the config as resolved, with overrides |
 //! | `schema.json` | vocabularies and statistics of the training rows |
-//! | `init.safetensors` | the parameters that training started from, where `--init` named a file |
+//! | `init.safetensors` | the parameters that training started from, where `--init` or a table's `init` named a file |
 //! | `best.safetensors` | parameters of the best evaluation by the validation rows; the last where there are none |
 //! | `last.safetensors` | parameters after the last epoch, or where training stopped |
 //! | `metrics.jsonl` | a line per report of steps, per evaluation, and for the end |
@@ -31,6 +31,7 @@ use thiserror::Error;
 use crate::checkpoint::{self, CheckpointError, WriteError, write_atomically};
 use crate::config::ConfigError;
 use crate::executor::{Executor, Progress, is_parameter};
+use crate::initial::InitialError;
 use crate::model::ModelError;
 use crate::plan::{Parameters, Plan};
 use crate::tensorboard::EventFile;
@@ -68,6 +69,8 @@ pub enum RunError {
     Model(#[from] ModelError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Initial(#[from] InitialError),
 }
 
 const CONFIG: &str = "config.toml";

@@ -8,7 +8,7 @@ pub use fit::{Fitted, Start, fit};
 pub use keeper::{During, Event, Keeper, Memory, Which, read_finite};
 pub use state::{Best, Saved, TrainState};
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::data::{self, Contents, DataError, Dataset, Loading, Schema};
 use crate::evaluate::{BestBy, BestByError};
 use crate::executor::{Executor, ExecutorError};
+use crate::initial::{self, InitialError};
 use crate::model::{self, ModelError};
 use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, Task};
@@ -50,6 +51,8 @@ pub enum TrainError {
         "train.patience = {0} takes validation rows to judge by; set data.split.valid_ratio or data.valid, or leave it out"
     )]
     NothingToJudgeBy(usize),
+    #[error(transparent)]
+    Initial(#[from] InitialError),
     #[error("{0}")]
     Keeper(#[from] std::io::Error),
 }
@@ -63,6 +66,7 @@ pub struct Prepared {
     pub valid: Option<Arc<Dataset>>,
     pub test: Option<Arc<Dataset>>,
     pub loading: Loading,
+    data_dir: PathBuf,
     best_by: BestBy,
 }
 
@@ -75,6 +79,7 @@ pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> 
     let splits = data::load(&config.data, &config.feature, &config.task, data_dir, data_seed)?;
     let plan = Arc::new(plan(&config, &splits.schema)?);
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
+    initial::check(&plan, &config.table)?;
     if let (Some(patience), None) = (config.train.patience, &splits.valid) {
         return Err(TrainError::NothingToJudgeBy(patience));
     }
@@ -86,6 +91,7 @@ pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> 
         valid: splits.valid.map(Arc::new),
         test: splits.test.map(Arc::new),
         loading: splits.loading,
+        data_dir: data_dir.to_owned(),
         best_by,
     })
 }
@@ -101,15 +107,17 @@ pub fn plan(config: &Config, schema: &Schema) -> Result<Plan, ModelError> {
 }
 
 impl Prepared {
-    /// Fresh parameters, or those of a file.
+    /// Fresh parameters, with the tables that the config takes from files; or all those of a file.
     ///
     /// # Errors
-    /// Where the file cannot be read or does not fit the model.
-    pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, CheckpointError> {
-        match init {
-            None => Ok(Parameters::init(&self.plan, seed::derive(self.config.seed, "init"))),
-            Some(path) => Parameters::from_tensors(&self.plan, &checkpoint::read(path)?),
+    /// Where a file cannot be read or does not fit the model.
+    pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, InitialError> {
+        if let Some(path) = init {
+            return Ok(Parameters::from_tensors(&self.plan, &checkpoint::read(path)?)?);
         }
+        let mut parameters = Parameters::init(&self.plan, seed::derive(self.config.seed, "init"));
+        initial::read_tables(&self.plan, &self.config.table, &self.data_dir, &mut parameters)?;
+        Ok(parameters)
     }
 
     /// The data of evaluations, with its name: validation rows, else test rows.

@@ -1,6 +1,6 @@
 //! The program as a user runs it: arguments and files in; exit status, stdout, stderr and files out.
 //!
-//! Not tested here: that models learn well (`tests/real_data.rs`), dialects and encoders (`tests/data.rs`), kernels
+//! Not tested here: that models learn well (`tests/real_data.rs`), dialects and encoders (`tests/data/`), kernels
 //! (`tests/gpu.rs`), and the progress bar of a terminal.
 
 mod alarms;
@@ -12,8 +12,10 @@ mod determinism;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod harness;
+mod initial;
 mod interrupt;
 mod loop_control;
+mod parquet;
 mod predict;
 mod resume;
 mod run_folder;

@@ -1,6 +1,4 @@
-//! Data from files to datasets, through the public API.
-//!
-//! Not tested here: speed, and the real data sets, which are not part of the repository.
+//! Text files, and what all files share: features, labels, joins, filters, splits and stored schemas.
 
 use std::fs;
 use std::io::Write;
@@ -9,61 +7,9 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use polygate::config::{DataConfig, FeatureConfig, TaskConfig};
-use polygate::data::{BagColumn, DataError, Dataset, Encoder, FeatureKind, Schema, Splits, encode_files, load};
-use serde::Deserialize;
-use tempfile::TempDir;
+use polygate::data::{BagColumn, Encoder, FeatureKind, Schema, load};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sections {
-    data: DataConfig,
-    #[serde(default)]
-    feature: Vec<FeatureConfig>,
-    #[serde(default)]
-    task: Vec<TaskConfig>,
-}
-
-/// A data directory with files.
-struct Files(TempDir);
-
-impl Files {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let files = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect::<Vec<_>>();
-        Self::of_bytes(&files)
-    }
-
-    fn of_bytes(files: &[(&str, &[u8])]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, bytes) in files {
-            fs::write(dir.path().join(name), bytes).unwrap();
-        }
-        Self(dir)
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    fn load(&self, config: &str) -> Result<Splits, DataError> {
-        let Sections { data, feature, task } = toml::from_str(config).unwrap();
-        load(&data, &feature, &task, self.path(), 7)
-    }
-
-    fn loaded(&self, config: &str) -> Splits {
-        self.load(config).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    /// The message of a config that must fail, without the directory.
-    fn error(&self, config: &str) -> String {
-        let error = self.load(config).expect_err("loading must fail").to_string();
-        error.replace(&format!("{}/", self.path().display()), "")
-    }
-
-    fn encode(&self, schema: &Schema, file: &str, labels: bool, keep: &[&str]) -> Result<Dataset, DataError> {
-        let keep: Vec<String> = keep.iter().map(|name| (*name).to_owned()).collect();
-        encode_files(schema, &[self.path().join(file)], self.path(), labels, &keep)
-    }
-}
+use crate::files::{Files, Sections, ids};
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -77,10 +23,6 @@ const X_AND_Y: &str = r#"
     feature = [{ name = "x", kind = "numeric", transform = "none" }]
     task = [{ name = "y" }]
 "#;
-
-fn ids(dataset: &Dataset, bag: usize) -> Vec<Vec<u32>> {
-    (0..dataset.rows).map(|row| dataset.bags[bag].row(row).to_vec()).collect()
-}
 
 // How files write rows.
 
@@ -529,7 +471,7 @@ fn a_file_that_cannot_be_read_to_its_end_is_named() {
     assert!(Files::new(&[]).error(X_AND_Y).starts_with("t.csv: no such file"));
     let files = Files::new(&[]);
     fs::create_dir(files.path().join("t.csv")).unwrap();
-    assert!(files.error(X_AND_Y).starts_with("t.csv: "));
+    assert!(files.error(X_AND_Y).starts_with("data.train: t.csv: the folder holds no"));
 }
 
 #[test]

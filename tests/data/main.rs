@@ -1,0 +1,9 @@
+//! Data from files to datasets, through the public API.
+//!
+//! Not tested here: speed, and the real data sets, which are not part of the repository.
+
+mod docs;
+mod files;
+mod parquet;
+mod paths;
+mod text;
