@@ -32,6 +32,7 @@ const FORWARD_SHARED: (&str, &str) = ("level forward", "lanes 8x32");
 const BACKWARD: (&str, &str) = ("level input gradient", "lanes 8x8");
 const BACKWARD_GROUP: (&str, &str) = ("level input gradient", "group 8x8");
 const TOWERS: (&str, &str) = ("towers and loss", "lanes 8x8");
+const NORMS: (&str, &str) = ("norms' gradients", "");
 const WEIGHTS: (&str, &str) = ("weight gradients", "8x8");
 const ADAM: (&str, &str) = ("optimizer", "adam");
 const DECAY: (&str, &str) = ("optimizer", "adam with decay");
@@ -50,7 +51,7 @@ const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 69] = [
+const FAULTS: [Fault; 75] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -136,6 +137,33 @@ const FAULTS: [Fault; 69] = [
     fault("elements that are kept and not scaled up", FORWARD, "select(v * step.drop_scale,", "select(v,"),
     fault("a derivative at the scaled output", BACKWARD, "y /= step.drop_scale;", ""),
     fault("dropout forgotten going back", BACKWARD, "return dropped(op.dropout, row, column, d);", "return d;"),
+    // Layer normalisation.
+    fault(
+        "a variance over the width less one",
+        FORWARD,
+        "squares / count + NORM_EPS",
+        "squares / (count - 1.0) + NORM_EPS",
+    ),
+    fault("a variance without its eps", FORWARD, "squares / count + NORM_EPS", "squares / count + 1e-12"),
+    fault(
+        "a variance that counts its padding",
+        FORWARD,
+        "let d = zero_padding(values[x + c] - mean, c, op.output_width);",
+        "let d = values[x + c] - mean;",
+    ),
+    fault(
+        "a norm's shift forgotten",
+        FORWARD,
+        "n * params[op.weight + c] + params[op.bias + c]",
+        "n * params[op.weight + c]",
+    ),
+    fault(
+        "a norm's gradient without the variance's part",
+        BACKWARD,
+        "(dn - mean - values[n + c] * slope)",
+        "(dn - mean)",
+    ),
+    fault("a norm's gradient of the last row left out", NORMS, "row < end; row++", "row + 1u < end; row++"),
     // Gates.
     fault("softmax without its maximum", FORWARD, "exp(values[scores + c] - largest)", "exp(values[scores + c])"),
     fault(

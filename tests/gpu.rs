@@ -44,8 +44,8 @@ fn variants(gpu: &Gpu) -> Vec<Variants> {
 fn every_variant_gives_the_same_bits() {
     for adapter in test_adapters() {
         let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
-        let with_dropout = format!("{}, dropout = 0.3", random::FAMILIES[3].1);
-        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_dropout] {
+        let with_all = format!("{}, dropout = 0.3, normalization = 'layer'", random::FAMILIES[3].1);
+        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
             let run = |variants| {
@@ -118,7 +118,7 @@ fn golden_cases_hold_in_every_variant() {
     for adapter in test_adapters() {
         let gpu = Gpu::open(&adapter, Checks::Off).unwrap();
         for v in variants(&gpu) {
-            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout"] {
+            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout", "mmoe_layer_norm"] {
                 let golden = Golden::load(name);
                 let (plan, parameters, batch) = (golden.plan.clone(), golden.parameters.clone(), golden.batch.clone());
                 let case = Case { plan, parameters, batch, seed: golden.seed };
@@ -185,8 +185,8 @@ fn check_case(what: &str, gpu: &Gpu, case: &Case) {
 /// where its terms cancel.
 fn magnitudes(plan: &Plan, reference: &Reference<f64>, rows: usize) -> BTreeMap<String, f64> {
     let mut magnitudes = BTreeMap::new();
-    for layer in plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers) {
-        let (dz, x) = (reference.gradient_rows_of(layer.output, rows), reference.rows_of(layer.input, rows));
+    for layer in plan.layers() {
+        let (dz, x) = (reference.gradient_rows_of(layer.result(), rows), reference.rows_of(layer.input, rows));
         let (n, k) = (plan.tensor(layer.output).width, plan.tensor(layer.input).width);
         let sum = |n_at: usize, x_at: &dyn Fn(usize) -> f64| {
             (0..rows).map(|r| (dz[r * n + n_at] * x_at(r)).abs()).sum::<f64>()
@@ -296,6 +296,18 @@ fn dropout_matches_the_reference() {
             let parameters = random::parameters(&plan, 3);
             let batch = random::batch(&plan.input, plan.tasks.len(), 300, 5);
             check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch, seed: 77 });
+        }
+    });
+}
+
+#[test]
+fn layer_normalisation_matches_the_reference() {
+    each_device(|device, gpu| {
+        for (name, model) in [random::FAMILIES[3], random::FAMILIES[4], random::FAMILIES[6]] {
+            let plan = random::plan(&format!("{model}, normalization = 'layer'"));
+            let parameters = random::parameters(&plan, 3);
+            let batch = random::batch(&plan.input, plan.tasks.len(), 300, 5);
+            check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch, seed: 0 });
         }
     });
 }

@@ -37,6 +37,8 @@ pub struct Edges {
     pub rows: Vec<usize>,
     /// Rows that arenas hold a multiple of.
     pub rows_of_workgroup: usize,
+    /// One of these lies in the layers.
+    pub normalizations: &'static [&'static str],
 }
 
 /// A model in the middle of a step.
@@ -206,7 +208,8 @@ pub fn batches(plan: &Plan, rows: usize, count: usize, draw: &mut Draw) -> Vec<B
 
 fn plan(draw: &mut Draw, edges: &Edges) -> (Arc<Plan>, String) {
     let (model, activation, dropout) = (draw.one_of(&MODELS), draw.one_of(&ACTIVATIONS), draw.one_of(&DROPOUTS));
-    let mut model = format!("{model}, activation = '{activation}', dropout = {dropout}");
+    let norm = draw.one_of(edges.normalizations);
+    let mut model = format!("{model}, activation = '{activation}', dropout = {dropout}, normalization = '{norm}'");
     for name in ["A", "B", "C", "D"] {
         model = model.replace(name, &draw.one_of(&edges.widths).to_string());
     }

@@ -7,7 +7,7 @@ use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
 use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
-use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, weight_grad};
+use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, norm, weight_grad};
 use crate::optim::{Formulas, Rule};
 use crate::plan::{Parameters, Plan};
 
@@ -132,6 +132,10 @@ impl Loaded {
             StepOp::LossSums => (&s.loss_sums, loss::workgroups(place)),
             StepOp::WeightGrad => {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
+            }
+            StepOp::NormGrad => {
+                let (_, columns) = norm::norms(place);
+                (&s.norm_grad, norm::workgroups(columns, self.batch_size, p.norm_grad.group()))
             }
             StepOp::Optimizer => {
                 (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))

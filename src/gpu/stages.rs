@@ -9,7 +9,7 @@ use super::pipeline::{Bound, Pipeline};
 use super::tables::Tables;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
-use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
+use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, norm, optimizer, weight_grad};
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
 
@@ -35,6 +35,7 @@ pub struct Pipelines {
     pub embedding_marks: Pipeline,
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
+    pub norm_grad: Pipeline,
     pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
@@ -75,6 +76,7 @@ pub struct Buffers {
     pub fields: wgpu::Buffer,
     pub tasks: wgpu::Buffer,
     pub layers: wgpu::Buffer,
+    pub norms: wgpu::Buffer,
     /// Of levels, then the towers; each one dispatch or several.
     forward: Vec<Vec<Program>>,
     input_grad: Vec<Vec<Program>>,
@@ -92,6 +94,7 @@ pub struct Stages {
     pub towers: Vec<BoundLevel>,
     pub loss_sums: Bound,
     pub weight_grad: Bound,
+    pub norm_grad: Bound,
     pub optimizer: ByFormula<Bound>,
 }
 
@@ -115,6 +118,7 @@ impl Pipelines {
             embedding_marks: new("embedding_marks"),
             embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
+            norm_grad: new("norm_weight_grad"),
             optimizer: ByFormula::new(&Formula::DENSE, |formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
@@ -171,6 +175,7 @@ impl Buffers {
             fields: context.upload("fields", &kernels::embedding::fields(place))?,
             tasks: context.upload("tasks", &loss::tasks(place))?,
             layers: context.upload("layers", layers)?,
+            norms: context.upload("norms", &norm::norms(place).0)?,
             forward: plan.blocks().map(|l| programs(level::forward(l, place))).collect::<Result<_, _>>()?,
             input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
             towers: programs(level::towers(place))?,
@@ -268,6 +273,7 @@ impl Stages {
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
+            norm_grad: bind(&p.norm_grad, &[&step, &arenas, &[("norms", &b.norms)]]),
             optimizer: ByFormula::new(&Formula::DENSE, |formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }
     }

@@ -7,6 +7,7 @@ pub mod embedding;
 pub mod gather;
 pub mod level;
 pub mod loss;
+pub mod norm;
 mod ops;
 pub mod optimizer;
 pub mod roof;
@@ -71,6 +72,7 @@ macro_rules! source {
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
 const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
+const NORM: Source = source!("norm", STEP);
 const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);
 
@@ -137,6 +139,7 @@ pub const PLAIN_KERNELS: [Kernel; 20] = [
     Kernel { source: EMBEDDING, entry: "embedding_momentum_others" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LOSS, entry: "loss_sums" },
+    Kernel { source: NORM, entry: "norm_weight_grad" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "adagrad" },
     Kernel { source: OPTIMIZER, entry: "momentum" },

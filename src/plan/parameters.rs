@@ -38,7 +38,7 @@ impl<T: Copy + Default> Parameters<T> {
 }
 
 impl Parameters<f32> {
-    /// Xavier-uniform weights (Glorot and Bengio 2010), zero biases, small uniform embeddings. Each parameter draws
+    /// Xavier-uniform weights (Glorot and Bengio 2010), norms' weights of one, zero biases, small uniform embeddings. Each parameter draws
     /// from a stream of its own, so its values depend on the seed, its name and its shape alone.
     pub fn init(plan: &Plan, seed: u64) -> Self {
         let mut parameters = Self::zeros(plan);
@@ -47,6 +47,10 @@ impl Parameters<f32> {
         }
         for p in plan.dense.parameters.iter().filter(|p| p.shape.len() == 2) {
             draw(p, (6.0 / (p.rows + p.cols) as f64).sqrt(), seed, &mut parameters.dense);
+        }
+        for (_, norm) in plan.norms() {
+            let p = plan.dense.get(norm.weight);
+            p.pack(&vec![1.0; p.cols], &mut parameters.dense);
         }
         parameters
     }

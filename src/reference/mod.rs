@@ -15,6 +15,7 @@ mod level;
 mod loss;
 mod matmul;
 mod memory;
+mod norm;
 mod optimizer;
 mod parts;
 mod real;
@@ -143,7 +144,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// The gradients by a tensor in the last batch, `[rows, width]`: by a linear layer's result before its activation,
-    /// or by a slot's value.
+    /// by its activation's argument where a norm lies between, or by a slot's value.
     pub fn gradient_rows_of(&self, tensor: TensorId, rows: usize) -> Vec<T> {
         self.collect_rows(tensor, rows, |block| &block.grads)
     }
