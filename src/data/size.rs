@@ -1,4 +1,4 @@
-//! How large batches are, and data sets.
+//! How large batches are.
 
 use super::batch::Batch;
 use super::dataset::{BagColumn, Dataset};
@@ -43,20 +43,6 @@ impl BatchSize {
 impl From<&Batch> for BatchSize {
     fn from(batch: &Batch) -> Self {
         Self { rows: batch.rows, ids: batch.ids.len(), segments: batch.segments.rows.len() }
-    }
-}
-
-impl Dataset {
-    /// Bytes that the encoded rows take.
-    pub fn bytes(&self) -> usize {
-        let bags = self.bags.iter().map(|bags| match bags {
-            BagColumn::One(ids) => ids.len(),
-            BagColumn::Many { starts, ids } => starts.len() + ids.len(),
-        });
-        let numbers = self.dense.len() + self.labels.len() + self.masks.len();
-        let groups = self.groups.as_ref().map_or(0, Vec::len);
-        let kept = self.kept.iter().flat_map(|(_, texts)| texts).map(|text| size_of::<String>() + text.len());
-        4 * (numbers + groups + bags.sum::<usize>()) + kept.sum::<usize>()
     }
 }
 

@@ -23,8 +23,9 @@ impl Gpu {
         let rows_of_workgroup = self.default_variants().level.rows_of_workgroup() as usize;
         let place = Place { plan, capacity: batch_size.next_multiple_of(rows_of_workgroup) };
         let (tables, dense) = (4 * plan.embedding.len, 4 * plan.dense.len);
-        let arrays = rule.tables.formula().state().len();
-        let marks = if rule.tables.moves_others() { plan.embedding.len } else { 0 };
+        let table_state = 4 * plan.table_state_floats(&rule.formulas(plan.input.tables.len()));
+        let moving = plan.embedding.parameters.iter().enumerate().filter(|(t, _)| rule.table(*t).moves_others());
+        let marks = moving.map(|(_, table)| table.len()).sum::<usize>();
         let sums = 4 * plan.tasks.len() * (loss::SUMS + loss::COUNTS);
         let (words, gathered) = kernels::batch_words(plan, batch, held.is_some());
         let rows = 4 * embedding::compact_floats(plan, batch.segments);
@@ -33,7 +34,7 @@ impl Gpu {
         let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
         vec![
             part(What::Tables, tables),
-            part(What::TableState, tables * arrays + marks),
+            part(What::TableState, table_state + marks),
             part(What::Dense, dense * (1 + rule.optimizer.formula().state().len() + weight_grad::slots(batch_size))),
             part(What::Activations, 8 * plan.arena_stride() * place.capacity),
             part(

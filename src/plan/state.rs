@@ -69,6 +69,12 @@ impl Plan {
         values.chain(arrays.collect::<Vec<_>>())
     }
 
+    /// Floats that the optimizer keeps beside the tables.
+    pub fn table_state_floats(&self, formulas: &Formulas) -> usize {
+        let arrays = self.state(Some(formulas)).filter(|t| t.array.is_some() && t.block != Block::Dense);
+        arrays.map(|t| t.alone().len()).sum()
+    }
+
     /// A tensor of the state by its name.
     ///
     /// # Panics

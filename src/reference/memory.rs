@@ -12,7 +12,7 @@ pub fn memory(plan: &Plan, rule: &Rule, batch_size: usize) -> Vec<Part> {
     let rows = batch_size.next_multiple_of(BLOCK_ROWS);
     vec![
         part(What::Tables, plan.embedding.len),
-        part(What::TableState, plan.embedding.len * rule.tables.formula().state().len()),
+        part(What::TableState, plan.table_state_floats(&rule.formulas(plan.input.tables.len()))),
         // With their gradients.
         part(What::Dense, plan.dense.len * (2 + arrays)),
         part(What::Activations, 2 * plan.arena_stride() * rows),

@@ -16,15 +16,15 @@ impl Prepared {
             TrainRows::Shards(shards) => {
                 let stream = shards.memory(batch_size);
                 let batch = BatchSize::at_most(&plan.input, batch_size.min(shards.rows()), shards.row_bytes());
-                (batch, (2 * (stream.window + stream.shard)) as usize)
+                (batch, 2 * (stream.window + stream.shard))
             }
         };
-        let others = [&self.valid, &self.test].into_iter().flatten().map(|set| set.bytes()).sum::<usize>();
+        let others = [&self.valid, &self.test].into_iter().flatten().map(|set| set.bytes()).sum::<u64>();
         let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
         let (words, _) = kernels::batch_words(plan, batch, false);
         let mut host = Holding {
             parts: vec![
-                part(What::Data, train_bytes + others),
+                Part { what: What::Data, bytes: train_bytes + others },
                 part(What::Batches, 4 * words * BATCHES_AT_ONCE),
             ],
             room: host_room(),
