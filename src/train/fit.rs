@@ -96,8 +96,9 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
                 state.variants = device.variants(&p.plan, batch_size)?;
             }
             state.device = device.kind();
-            let none = Parameters::zeros(&p.plan);
-            let mut executor = device.open_with(p.plan.clone(), &none, batch_size, state.variants)?;
+            // The parameters come with the checkpoint's tensors.
+            let mut executor =
+                device.open_with(p.plan.clone(), &Parameters::zeros(&p.plan), batch_size, state.variants)?;
             executor.prepare(&p.rule())?;
             checkpoint::check(&executor.state(), &tensors.tensors())?;
             for (name, _) in executor.state() {
