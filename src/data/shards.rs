@@ -178,7 +178,7 @@ impl fmt::Display for StreamMemory {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let [all, window, shard, batch] = [self.bytes(), self.window, self.shard, self.batch].map(mib);
         let batches = AHEAD + 2;
-        write!(f, "{all:.0} MiB (2 buffers of {window:.1}, a shard twice {shard:.1}, {batches} batches of {batch:.1})")
+        write!(f, "{all:.1} MiB (2 buffers of {window:.1}, a shard twice {shard:.1}, {batches} batches of {batch:.1})")
     }
 }
 

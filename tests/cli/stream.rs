@@ -24,7 +24,9 @@ fn end(place: &Place, run: &str) -> serde_json::Value {
 fn a_streamed_training_states_memory_and_wait_and_learns_as_one_from_memory() {
     let place = streaming();
     place.write("train.csv", rows(1, 3000));
-    let done = place.train(&["--out", "streamed"]).succeeds();
+    place.write("test.csv", rows(2, 2000));
+    let train = |out| place.train(&["--out", out, "--set", "train.epochs=10"]).succeeds();
+    let done = train("streamed");
     assert!(done.stderr.contains("making the cache in cache: there is none yet"), "{done:#?}");
     assert!(done.stderr.contains("2400 training rows"), "{done:#?}");
     assert!(done.stderr.contains("\nloader: at most "), "{done:#?}");
@@ -32,10 +34,10 @@ fn a_streamed_training_states_memory_and_wait_and_learns_as_one_from_memory() {
     let share = end(&place, "streamed")["waited_for_batches"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&share), "{share}");
 
-    let again = place.train(&["--out", "again"]).succeeds();
+    let again = train("again");
     assert!(!again.stderr.contains("making the cache"), "{again:#?}");
     place.edit("run.toml", "\nstream = {", "\n# stream = {");
-    let memory = place.train(&["--out", "memory"]).succeeds();
+    let memory = train("memory");
     assert!(memory.stderr.contains("2400 training rows") && !memory.stderr.contains("loader: at most"), "{memory:#?}");
     assert_eq!(place.bytes("streamed/schema.json"), place.bytes("memory/schema.json"));
     let auc = |run| end(&place, run)["evaluation"]["macro"]["auc"].as_f64().unwrap();
@@ -67,9 +69,9 @@ fn shards(cache: &Path) -> usize {
 #[test]
 fn a_cache_whose_making_is_killed_is_made_whole_by_the_next_run() {
     let place = streaming();
-    place.write("train.csv", rows(1, 4000));
+    place.write("train.csv", rows(1, 12_000));
     place.train(&["--out", "whole", "--set", "data.stream.cache=other"]).succeeds();
-    for (run, least) in [("early", 1), ("middle", 90), ("late", 200)] {
+    for (run, least) in [("early", 1), ("middle", 300), ("late", 600)] {
         let mut command = place.command(&["train", "run.toml", "--device", "cpu", "--out", run]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         let mut making = Kept(command.spawn().unwrap());
