@@ -61,8 +61,8 @@ fn a_continued_run_keeps_what_it_knows_and_adds_new_ids_behind() {
 #[test]
 fn a_continued_run_learns_new_ids() {
     let place = with_new_rows(Place::new());
-    let touched = ["--set", "train.embedding_update=touched"];
-    place.train(&[&["--out", "next"], &ON_NEW[..], &touched].concat()).succeeds();
+    let lazy = ["--set", "train.embedding_optimizer={kind=\"lazy_adam\",learning_rate=0.01}"];
+    place.train(&[&["--out", "next"], &ON_NEW[..], &lazy].concat()).succeeds();
     place.train(&[&["--out", "still"], &ON_NEW[..], &STILL].concat()).succeeds();
     let items = |run| tensors(&place, run).into_iter().find(|t| t.name == "embedding.item.weight").unwrap().data;
     let (known, now) = (texts(&place, "run", "item"), texts(&place, "next", "item"));
