@@ -96,6 +96,7 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
                 state.variants = device.variants(&p.plan, batch_size)?;
             }
             state.device = device.kind();
+            // The parameters come with the checkpoint's tensors.
             let none = Parameters::zeros(&p.plan);
             let mut executor = device.open_with(p.plan.clone(), none, batch_size, state.variants)?;
             executor.prepare(&p.rule())?;
