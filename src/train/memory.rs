@@ -3,6 +3,7 @@
 use super::Prepared;
 use crate::data::{BATCHES_AT_ONCE, BatchSize, TrainRows};
 use crate::device::Device;
+use crate::gpu::AdapterSummary;
 use crate::kernels::{self, gather};
 use crate::memory::{Holding, Memory, Part, What, host_room};
 use crate::reference;
@@ -43,7 +44,9 @@ impl Prepared {
             TrainRows::Shards(_) => None,
         };
         let parts = gpu.memory(plan, &rule, batch_size, batch, held);
-        let room = device.adapter.as_ref().and_then(|adapter| adapter.memory);
+        // Software adapters live in the host's memory, whatever they tell.
+        let room = |adapter: &AdapterSummary| if adapter.kind == "software" { host_room() } else { adapter.memory };
+        let room = device.adapter.as_ref().and_then(room);
         Memory { adapter: Some(Holding { parts, room }), host }
     }
 }
