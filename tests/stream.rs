@@ -225,6 +225,9 @@ fn dropping_streamed_batches_early_ends_their_threads() {
     assert_eq!(Arc::strong_count(&streamed.train), 1);
 }
 
+/// A change to a config's sections.
+type Change<'a> = &'a dyn Fn(&mut Sections);
+
 #[test]
 fn a_cache_is_made_once_and_anew_only_when_rows_could_differ() {
     let place = Place::new();
@@ -250,7 +253,7 @@ fn a_cache_is_made_once_and_anew_only_when_rows_could_differ() {
     drop(place.streamed(SPLITS[1]));
     assert_eq!(place.written(), first);
 
-    let changes: [(&str, &dyn Fn(&mut Sections)); 5] = [
+    let changes: [(&str, Change); 5] = [
         ("features", &|s| s.feature.truncate(4)),
         ("split", &|s| s.data.split.as_mut().unwrap().seed = Some(3)),
         ("mask", &|s| s.task[1].mask = None),

@@ -132,6 +132,7 @@ pub fn texts(array: &ArrayRef, mut take: impl FnMut(Option<&str>)) -> Result<(),
 /// Strings are parsed; truth is 1 or 0, dates are days and times seconds since 1970. A text of `missing` that is a number
 /// stands for all numbers equal to it.
 pub fn numbers(array: &ArrayRef, missing: &[String], numbers: &mut Vec<f64>) -> Result<(), Refused> {
+    #[allow(clippy::unnecessary_cast)] // One of the types is f64 itself.
     let value: Box<dyn Fn(usize) -> f64> = of_numbers!(array, values => Box::new(|row| values.value(row) as f64), else {
         match array.data_type() {
             DataType::Boolean => {
