@@ -36,7 +36,7 @@ fn main() -> anyhow::Result<()> {
     let device = Device::select(&flags.device, DeviceOptions::default())?;
 
     let start = Instant::now();
-    let splits = data::load(&config.data, &config.feature, &config.task, &flags.data_dir, config.seed)?;
+    let splits = data::load(&config.data, &config.feature, &config.task, &flags.data_dir, config.seed, None)?;
     let encoded = start.elapsed();
     let plan = Arc::new(train::plan(&config, &splits.schema)?);
     let parameters = Parameters::init(&plan, seed::derive(config.seed, "init"));

@@ -45,6 +45,7 @@ const MAX = 3u;
 @group(0) @binding(9) var<storage, read_write> second: array<vec4f>;
 @group(0) @binding(10) var<storage, read_write> touched: array<u32>; // of each vec4, the last step with it
 @group(0) @binding(11) var<storage, read> broken: array<u32>;
+@group(0) @binding(12) var<storage, read_write> sums: array<f32>; // of each row of a shard that lies in one table
 
 @compute @workgroup_size(LANES)
 fn embedding_rows(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -173,6 +174,30 @@ fn embedding_sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgrou
     }
     let i = place(part);
     tables[i] = sgd_update(tables[i], row_gradient(part), shard.optimizer);
+}
+
+/// One invocation for a row: its sum takes all of its gradient before any of it moves.
+@compute @workgroup_size(LANES)
+fn embedding_rowwise_adagrad(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let row = Part(shard.segments + flat(id, groups), 0u);
+    if is_outside(row) || is_broken() {
+        return;
+    }
+    let width = batch[step.segment_widths + row.segment];
+    let start = place(row);
+    var squares = 0.0;
+    for (var c = 0u; c < width; c++) {
+        let g = decayed(row_gradient(Part(row.segment, c)), tables[start + c], shard.optimizer);
+        squares += dot(g, g);
+    }
+    let bag = batch[step.segment_bags + batch[step.segment_starts + row.segment]];
+    let sum = sums[start / width] + squares / f32(fields[bag / step.rows].dim);
+    sums[start / width] = sum;
+    let root = sqrt(sum) + shard.optimizer.eps;
+    for (var c = 0u; c < width; c++) {
+        let g = decayed(row_gradient(Part(row.segment, c)), tables[start + c], shard.optimizer);
+        tables[start + c] -= shard.optimizer.rate * g / root;
+    }
 }
 
 // The rows that the batch does not hold: their gradient is zero, but their momentum or their decay may move them.

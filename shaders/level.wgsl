@@ -14,8 +14,9 @@ override lanes: u32 = 64u;      // invocations of a workgroup
 // Whether there are ops of either direction. Some drivers run all branches with masks: what is not needed is left out.
 override has_forward: bool = true;
 override has_backward: bool = true;
-// Whether layers have dropout.
+// Whether layers have dropout, and norms.
 override has_dropout: bool = true;
+override has_norm: bool = true;
 
 const TILE_ROWS = 4u * ROW_BLOCKS;
 const NONE = 0xffffffffu;
@@ -29,10 +30,10 @@ struct Op {
     input: u32,        // the tensor that is read, and its row in vec4s
     input_stride: u32,
     weight: u32,       // in params; a weight's row is as long as its input's. The loss: its task
-    bias: u32,         // in params, or NONE
+    bias: u32,         // in params, or NONE. A norm has both as vectors
     activation: u32,   // The loss: its kind
     argument: u32,     // where the activation's argument is kept, or NONE
-    gate_weights: u32, // a gate's softmax, and its row in vec4s
+    gate_weights: u32, // a gate's softmax, and its row in vec4s. A norm: where 1 / deviation is kept
     gate_stride: u32,
     list: u32,         // the first of `list_count` entries in `lists`
     list_count: u32,
@@ -44,12 +45,17 @@ const LINEAR = 0u;       // output = dropout(activation(input W^T + bias))
 const SOFTMAX = 1u;      // output = softmax(input)
 const MIX = 2u;          // output = sum over the list's experts e of gate_weights_e * expert_e
 const CONCAT = 3u;       // output = the list's experts one after another, each `input_stride` floats wide
+const NORM = 9u;         // output = dropout(activation(norm(input))), and input becomes what is normalised
 // Backward.
 const LOSS_GRAD = 4u;    // output = d loss / d input, input being a task's logit
 const SCORE_GRAD = 5u;   // output_e = <input, expert_e>, input being the gradient by the mix
 const SOFTMAX_GRAD = 6u; // output_e = w_e * (output_e - sum over f of w_f * output_f)
 const EXPERT_GRAD = 7u;  // output = dropout' * activation' * sum over the list's slots of weight * gradient
 const LINEAR_GRAD = 8u;  // output = dropout' * activation' * sum over the list's layers of their gradient W
+const NORM_GRAD = 10u;   // output = norm' * input
+
+/// Added to a variance before its root is taken.
+const NORM_EPS: f32 = 1e-5;
 
 @group(0) @binding(0) var<uniform> step: Step;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
@@ -89,7 +95,7 @@ fn items(op: Op, rows: u32) -> u32 {
         case LINEAR, LINEAR_GRAD: {
             return rows / TILE_ROWS * ((op.output_stride + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS);
         }
-        case SOFTMAX, SOFTMAX_GRAD, LOSS_GRAD: { return rows; }
+        case SOFTMAX, SOFTMAX_GRAD, LOSS_GRAD, NORM, NORM_GRAD: { return rows; }
         default: { return rows * op.output_stride; }
     }
 }
@@ -118,6 +124,16 @@ fn run(op: Op, start: u32, rows: u32, first: u32, by: u32) {
         case CONCAT: {
             for (var i = first; has_forward && i < count; i += by) {
                 concat(op, start + i / width, i % width);
+            }
+        }
+        case NORM: {
+            for (var r = first; has_norm && has_forward && r < count; r += by) {
+                norm(op, start + r);
+            }
+        }
+        case NORM_GRAD: {
+            for (var r = first; has_norm && has_backward && r < count; r += by) {
+                norm_grad(op, start + r);
             }
         }
         case LOSS_GRAD: {
@@ -292,6 +308,65 @@ fn derivative_at(op: Op, at: u32) -> vec4f {
         z = values[op.argument + at];
     }
     return derivative(op.activation, y, z);
+}
+
+// ---- layer normalisation ------------------------------------------------------------------------------------------
+
+/// Over a row, and what follows it in the layer.
+fn norm(op: Op, row: u32) {
+    let x = op.input + row * op.input_stride;
+    let count = f32(op.output_width);
+    var sum = 0.0;
+    for (var c = 0u; c < op.input_stride; c++) {
+        sum += dot(values[x + c], vec4f(1.0));
+    }
+    let mean = sum / count;
+    var squares = 0.0;
+    for (var c = 0u; c < op.input_stride; c++) {
+        let d = zero_padding(values[x + c] - mean, c, op.output_width);
+        squares += dot(d, d);
+    }
+    let inverse = inverseSqrt(squares / count + NORM_EPS);
+    values[op.gate_weights + row] = vec4f(inverse, 0.0, 0.0, 0.0);
+    for (var c = 0u; c < op.output_stride; c++) {
+        let n = zero_padding((values[x + c] - mean) * inverse, c, op.output_width);
+        values[x + c] = n;
+        store_normalised(op, row, c, n * params[op.weight + c] + params[op.bias + c]);
+    }
+}
+
+/// The layer's output at one vec4, z being its activation's argument.
+fn store_normalised(op: Op, row: u32, column: u32, z: vec4f) {
+    let at = row * op.output_stride + column;
+    if op.argument != NONE {
+        values[op.argument + at] = z;
+    }
+    var y = zero_padding(activate(op.activation, z), column, op.output_width);
+    if has_dropout && op.dropout != NONE && step.drop_below > 0u {
+        y = dropped(op.dropout, row, column, y);
+    }
+    values[op.output + at] = y;
+}
+
+/// With dn = the gradient by the norm's result times its weight: (dn - mean(dn) - n mean(dn n)) / deviation.
+fn norm_grad(op: Op, row: u32) {
+    let d = op.input + row * op.input_stride;
+    let n = op.output + row * op.output_stride;
+    let count = f32(op.output_width);
+    var sum = 0.0;
+    var products = 0.0;
+    for (var c = 0u; c < op.input_stride; c++) {
+        let dn = grads[d + c] * params[op.weight + c];
+        sum += dot(dn, vec4f(1.0));
+        products += dot(dn, values[n + c]);
+    }
+    let mean = sum / count;
+    let slope = products / count;
+    let inverse = values[op.gate_weights + row].x;
+    for (var c = 0u; c < op.output_stride; c++) {
+        let dn = grads[d + c] * params[op.weight + c];
+        grads[n + c] = zero_padding(inverse * (dn - mean - values[n + c] * slope), c, op.output_width);
+    }
 }
 
 // ---- the loss ------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ impl Device {
         batch_size: usize,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
         let variants = self.variants(&plan, batch_size)?;
-        self.open_with(plan, parameters, batch_size, variants)
+        self.open_with(plan, parameters.clone(), batch_size, variants)
     }
 
     /// As [`Device::open`], to predict: nothing is measured for it.
@@ -107,7 +107,7 @@ impl Device {
         parameters: &Parameters<f32>,
         batch_size: usize,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
-        self.open_with(plan, parameters, batch_size, None)
+        self.open_with(plan, parameters.clone(), batch_size, None)
     }
 
     /// As [`Device::open`], with these variants of kernels; the defaults where there are none.
@@ -117,15 +117,15 @@ impl Device {
     pub fn open_with(
         &self,
         plan: Arc<Plan>,
-        parameters: &Parameters<f32>,
+        parameters: Parameters<f32>,
         batch_size: usize,
         variants: Option<Variants>,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
         Ok(match &self.gpu {
-            None => Box::new(Reference::new(plan, parameters.clone())),
+            None => Box::new(Reference::new(plan, parameters)),
             Some(gpu) => {
                 let variants = variants.unwrap_or_else(|| gpu.default_variants());
-                Box::new(GpuExecutor::new(gpu, plan, parameters, batch_size, variants)?)
+                Box::new(GpuExecutor::new(gpu, plan, &parameters, batch_size, variants)?)
             }
         })
     }

@@ -26,6 +26,17 @@ fn grouped(digits: &str) -> String {
     out
 }
 
+/// Bytes in powers of a thousand.
+pub fn bytes(bytes: u64) -> String {
+    let (scale, unit) = match bytes {
+        1_000_000_000.. => (1e9, "GB"),
+        1_000_000.. => (1e6, "MB"),
+        1_000.. => (1e3, "kB"),
+        _ => (1.0, "B"),
+    };
+    format!("{} {unit}", significant(bytes as f64 / scale))
+}
+
 pub fn seconds(s: f64) -> String {
     let (scale, unit) = match s {
         s if s >= 1.0 => (1.0, "s"),
@@ -75,6 +86,10 @@ mod tests {
         let wanted = ["0", "0.0123", "0.5", "1", "12.3", "123", "1,234", "1,234,567", "–", "–"];
         assert_eq!(figures.map(significant), wanted);
         assert_eq!([2.5, 0.0025, 2.5e-6].map(seconds), ["2.5 s", "2.5 ms", "2.5 µs"]);
+        assert_eq!(
+            [0, 999, 2_500, 640_000_000, 1_280_000_000].map(bytes),
+            ["0 B", "999 B", "2.5 kB", "640 MB", "1.28 GB"]
+        );
     }
 
     #[test]

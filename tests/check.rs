@@ -108,7 +108,7 @@ impl Data {
     fn survey(&self) -> Survey {
         let folder = self.write();
         let config = Config::load(&folder.path().join("run.toml"), &[]).unwrap();
-        let loaded = load_with_cells(&config.data, &config.feature, &config.task, folder.path(), 7);
+        let loaded = load_with_cells(&config.data, &config.feature, &config.task, folder.path(), 7, None);
         let (splits, cells) = loaded.unwrap_or_else(|error| panic!("{error}"));
         let plan = polygate::train::plan(&config, &splits.schema).unwrap();
         survey(&config, &splits, &cells, &plan)

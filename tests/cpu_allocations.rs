@@ -8,7 +8,7 @@ mod random;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use polygate::optim::{Adagrad, LazyAdam, Optimizer, Rule, TableOptimizer};
+use polygate::optim::{Adagrad, LazyAdam, Optimizer, RowwiseAdagrad, Rule, TableOptimizer};
 use polygate::plan::Plan;
 use polygate::reference::{BLOCK_ROWS, Reference};
 
@@ -58,8 +58,11 @@ fn after_the_first_steps_only_products_and_rayons_queue_allocate() {
         let plan = random::plan(model);
         let batches: Vec<_> = (0..4).map(|seed| random::batch(&plan.input, plan.tasks.len(), ROWS, seed)).collect();
         let lazy = TableOptimizer::LazyAdam(LazyAdam::default());
+        let by_row = TableOptimizer::RowwiseAdagrad(RowwiseAdagrad::default());
         let adagrad = Optimizer::Adagrad(Adagrad::default());
-        for rule in [Rule::default(), Rule::default().with_tables(lazy), adagrad.into()] {
+        for rule in
+            [Rule::default(), Rule::default().with_tables(lazy), Rule::default().with_tables(by_row), adagrad.into()]
+        {
             let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, i as u64));
             let mut run = |steps: std::ops::Range<u64>| {
                 steps.for_each(|s| cpu.train_step(&batches[s as usize % batches.len()], &rule, s + 1));

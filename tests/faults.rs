@@ -32,6 +32,7 @@ const FORWARD_SHARED: (&str, &str) = ("level forward", "lanes 8x32");
 const BACKWARD: (&str, &str) = ("level input gradient", "lanes 8x8");
 const BACKWARD_GROUP: (&str, &str) = ("level input gradient", "group 8x8");
 const TOWERS: (&str, &str) = ("towers and loss", "lanes 8x8");
+const NORMS: (&str, &str) = ("norms' gradients", "");
 const WEIGHTS: (&str, &str) = ("weight gradients", "8x8");
 const ADAM: (&str, &str) = ("optimizer", "adam");
 const DECAY: (&str, &str) = ("optimizer", "adam with decay");
@@ -43,13 +44,14 @@ const GATHER: (&str, &str) = ("gather", "");
 const EMBEDDING: (&str, &str) = ("embedding forward", "");
 const ROWS: (&str, &str) = ("embedding update", "adam");
 const LAZY: (&str, &str) = ("embedding update", "lazy adam");
+const ROWWISE: (&str, &str) = ("embedding update", "rowwise adagrad");
 const COPY: (&str, &str) = ("embedding rows", "");
 const MARKS: (&str, &str) = ("embedding marks", "");
 const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 71] = [
+const FAULTS: [Fault; 80] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -135,6 +137,33 @@ const FAULTS: [Fault; 71] = [
     fault("elements that are kept and not scaled up", FORWARD, "select(v * step.drop_scale,", "select(v,"),
     fault("a derivative at the scaled output", BACKWARD, "y /= step.drop_scale;", ""),
     fault("dropout forgotten going back", BACKWARD, "return dropped(op.dropout, row, column, d);", "return d;"),
+    // Layer normalisation.
+    fault(
+        "a variance over the width less one",
+        FORWARD,
+        "squares / count + NORM_EPS",
+        "squares / (count - 1.0) + NORM_EPS",
+    ),
+    fault("a variance without its eps", FORWARD, "squares / count + NORM_EPS", "squares / count + 1e-12"),
+    fault(
+        "a variance that counts its padding",
+        FORWARD,
+        "let d = zero_padding(values[x + c] - mean, c, op.output_width);",
+        "let d = values[x + c] - mean;",
+    ),
+    fault(
+        "a norm's shift forgotten",
+        FORWARD,
+        "n * params[op.weight + c] + params[op.bias + c]",
+        "n * params[op.weight + c]",
+    ),
+    fault(
+        "a norm's gradient without the variance's part",
+        BACKWARD,
+        "(dn - mean - values[n + c] * slope)",
+        "(dn - mean)",
+    ),
+    fault("a norm's gradient of the last row left out", NORMS, "row < end; row++", "row + 1u < end; row++"),
     // Gates.
     fault("softmax without its maximum", FORWARD, "exp(values[scores + c] - largest)", "exp(values[scores + c])"),
     fault(
@@ -233,6 +262,19 @@ const FAULTS: [Fault; 71] = [
         LAZY,
         "row_gradient(part), shard.optimizer);",
         "row_gradient(part), step.optimizer);",
+    ),
+    fault(
+        "a mean over a row's padding",
+        ROWWISE,
+        "squares / f32(fields[bag / step.rows].dim)",
+        "squares / f32(4u * width)",
+    ),
+    fault("another row's sum", ROWWISE, "sums[start / width] = sum;", "sums[start] = sum;"),
+    fault(
+        "a row's first four floats left out of its sum",
+        ROWWISE,
+        "var squares = 0.0;\n    for (var c = 0u;",
+        "var squares = 0.0;\n    for (var c = 1u;",
     ),
     fault("a shard taken to start with the tables", COPY, " - shard.start", ""),
     fault(

@@ -70,6 +70,11 @@ fn gradients_with_dropout_are_difference_quotients_under_the_same_masks() {
     gradients_are_difference_quotients(&random::FAMILIES[3..5], ", dropout = 0.3");
 }
 
+#[test]
+fn gradients_with_layer_normalisation_are_difference_quotients() {
+    gradients_are_difference_quotients(&random::FAMILIES[3..5], ", normalization = 'layer'");
+}
+
 /// With more keys of the models.
 fn gradients_are_difference_quotients(families: &[(&str, &str)], keys: &str) {
     for (i, (name, model)) in families.iter().enumerate() {

@@ -62,7 +62,7 @@ fn assert_same<T: ShaderStruct>(shader: &str) {
 
 #[test]
 fn host_structs_lie_as_the_shaders_declare_them() {
-    for shader in ["embedding", "level", "loss", "weight_grad", "optimizer"] {
+    for shader in ["embedding", "level", "loss", "weight_grad", "norm", "optimizer"] {
         assert_same::<Step>(shader);
         assert_same::<Constants>(shader);
     }
@@ -72,6 +72,7 @@ fn host_structs_lie_as_the_shaders_declare_them() {
     assert_same::<kernels::level::Op>("level");
     assert_same::<kernels::loss::Task>("loss");
     assert_same::<kernels::weight_grad::Layer>("weight_grad");
+    assert_same::<kernels::norm::Norm>("norm");
 }
 
 #[test]
@@ -110,6 +111,7 @@ fn constants_that_both_sides_name_are_equal() {
     assert_eq!(constant("loss", "BINS"), polygate::metrics::BINS as f64);
     assert_eq!(constant("loss", "LOWEST"), f64::from(polygate::metrics::LOWEST));
     assert_eq!(constant("loss", "BINS_PER_UNIT"), f64::from(polygate::metrics::BINS_PER_UNIT));
+    assert_eq!(constant("level", "NORM_EPS"), f64::from(polygate::plan::NORM_EPS as f32));
     for name in ["level", "weight_grad"] {
         assert_eq!(constant(name, "NONE"), f64::from(kernels::NONE));
     }

@@ -42,8 +42,8 @@ fn forms() -> Vec<Form> {
     let mut forms: Vec<Form> = PLAIN_KERNELS.map(|kernel| form(String::new(), kernel, [])).into();
     for variant in LEVEL_VARIANTS {
         let plain = [Direction::Forward, Direction::Backward, Direction::Both];
-        let plain = plain.map(|direction| LevelWork { direction, drops: false });
-        for work in plain.into_iter().chain([LevelWork { direction: Direction::Both, drops: true }]) {
+        let plain = plain.map(|direction| LevelWork { direction, drops: false, normalizes: false });
+        for work in plain.into_iter().chain([LevelWork { direction: Direction::Both, drops: true, normalizes: true }]) {
             forms.push(form(format!("{variant} {work:?}"), variant.kernel(), variant.overrides(work)));
         }
     }

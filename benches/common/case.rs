@@ -31,6 +31,8 @@ pub enum InputKind {
     Dense,
     /// 20 tables of 16 floats a row, one id of each.
     Tables,
+    /// One table of 16 floats a row, 20 ids of it.
+    OneTable,
 }
 
 /// A model and the size of its batches.
@@ -52,7 +54,7 @@ pub struct Case {
     pub batch: usize,
     #[arg(long, value_enum, default_value = "dense")]
     pub input: InputKind,
-    /// Rows of each of the 20 tables
+    /// Rows of each of the 20 tables, or of the one
     #[arg(long, default_value_t = 10_000)]
     pub table_rows: usize,
     /// What moves the tables: adam all rows, as torch.optim.Adam does, lazy-adam the batch's, as torch.optim.SparseAdam
@@ -116,7 +118,9 @@ impl Case {
         let dense = |i| Field::Dense { name: format!("x{i}") };
         let table = |t| Table { name: format!("table{t}"), rows: self.table_rows, dim: TABLE_DIM };
         let bag = |t| Field::Bag { name: format!("id{t}"), table: t, pooling: Pooling::Sum };
+        let shared = |i| Field::Bag { name: format!("id{i}"), table: 0, pooling: Pooling::Sum };
         match self.input {
+            InputKind::OneTable => Input { tables: vec![table(0)], fields: (0..TABLES).map(shared).collect() },
             InputKind::Dense => Input { tables: Vec::new(), fields: (0..WIDTH).map(dense).collect() },
             InputKind::Tables => {
                 Input { tables: (0..TABLES).map(table).collect(), fields: (0..TABLES).map(bag).collect() }

@@ -104,7 +104,7 @@ impl Runner {
         let formed;
         let batch = match self.kind {
             InputKind::Dense => &self.ready[i],
-            InputKind::Tables => {
+            InputKind::Tables | InputKind::OneTable => {
                 formed = Batch::gather(&self.data, &self.plan.input, &self.orders[i], self.contents);
                 &formed
             }

@@ -59,10 +59,12 @@ pub enum Axis {
     Tasks,
     /// Of each of 20 tables of width 16, under lazy Adam.
     TableRows,
+    /// Of one table of width 16, moved as those are, that holds all ids.
+    OneTable,
 }
 
 impl Axis {
-    const ALL: [Self; 4] = [Self::Batch, Self::Experts, Self::Tasks, Self::TableRows];
+    const ALL: [Self; 5] = [Self::Batch, Self::Experts, Self::Tasks, Self::TableRows, Self::OneTable];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -70,6 +72,7 @@ impl Axis {
             Self::Experts => "experts",
             Self::Tasks => "tasks",
             Self::TableRows => "table_rows",
+            Self::OneTable => "one_table",
         }
     }
 
@@ -82,6 +85,7 @@ impl Axis {
             Self::Experts => powers(1, 2, 64),
             Self::Tasks => powers(1, 2, 16),
             Self::TableRows => powers(10_000, 2, most_table_rows),
+            Self::OneTable => powers(10_000, 10, 10_000_000),
         }
     }
 
@@ -91,6 +95,10 @@ impl Axis {
             Self::Batch => Case { batch: value, ..standard },
             Self::Experts => Case { experts: Some(value), ..standard },
             Self::Tasks => Case { tasks: value, ..standard },
+            Self::OneTable => {
+                let embedding_optimizer = Tables::LazyAdam;
+                Case { input: InputKind::OneTable, table_rows: value, embedding_optimizer, ..standard }
+            }
             Self::TableRows => {
                 Case { input: InputKind::Tables, table_rows: value, embedding_optimizer: Tables::LazyAdam, ..standard }
             }
@@ -101,7 +109,7 @@ impl Axis {
 /// Distinct batches: few for dense input; with tables so many that the rows of one are out of the caches when it comes
 /// again, as in training.
 fn batches(axis: Axis) -> u64 {
-    if axis == Axis::TableRows { 32 } else { 2 }
+    if matches!(axis, Axis::TableRows | Axis::OneTable) { 32 } else { 2 }
 }
 
 fn main() -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 use super::Axis;
 use super::table::{Row, exponent};
 
-const SIZE: (u32, u32) = (1000, 800);
+const SIZE: (u32, u32) = (1000, 1200);
 const FONT: &str = "sans-serif";
 /// Okabe and Ito's colours: told apart by the colour-blind too. The markers differ besides.
 const COLOURS: [RGBColor; 4] =
@@ -47,7 +47,7 @@ pub fn draw(rows: &[Row], out: &Path) -> anyhow::Result<()> {
         (20, 12),
     )?;
     legend(&head, &devices)?;
-    for (axis, panel) in Axis::ALL.into_iter().zip(body.split_evenly((2, 2))) {
+    for (axis, panel) in Axis::ALL.into_iter().zip(body.split_evenly((3, 2))) {
         let series = devices.iter().enumerate().map(|(i, device)| Series {
             device,
             colour: COLOURS[i % COLOURS.len()],
@@ -111,6 +111,7 @@ fn draw_panel(panel: &Panel, axis: Axis, all: &[Series]) -> anyhow::Result<()> {
         Axis::Experts => "experts",
         Axis::Tasks => "tasks, each with a gate and a tower",
         Axis::TableRows => "rows of each of 20 tables (16 floats a row; only touched rows move)",
+        Axis::OneTable => "rows of one table (16 floats a row; only touched rows move)",
     };
     let mut chart = ChartBuilder::on(panel)
         .margin(12)

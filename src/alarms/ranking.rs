@@ -134,8 +134,11 @@ mod tests {
     use crate::evaluate::of_logits;
     use crate::metrics::GaucWeight;
 
-    /// The alarms of tasks `a`, `b`, ..., each with a function from row to score and label.
-    fn alarms(rows: usize, tasks: &[fn(usize) -> (f32, f32)]) -> Vec<Alarm> {
+    /// A task's score and label by row.
+    type ByRow = fn(usize) -> (f32, f32);
+
+    /// The alarms of tasks `a`, `b`, ...
+    fn alarms(rows: usize, tasks: &[ByRow]) -> Vec<Alarm> {
         let plan = plan(tasks.len());
         let each: Vec<(f32, f32)> = (0..rows).flat_map(|row| tasks.iter().map(move |task| task(row))).collect();
         let (logits, labels): (Vec<f32>, Vec<f32>) = each.into_iter().unzip();
@@ -146,7 +149,7 @@ mod tests {
 
     /// A label, and noise, of a row; the three are unrelated.
     fn label(row: usize) -> f32 {
-        (row % 3 == 0).into()
+        row.is_multiple_of(3).into()
     }
 
     fn other_label(row: usize) -> f32 {
@@ -224,7 +227,7 @@ mod tests {
     #[test]
     fn a_hard_task_beside_an_easy_one_like_it_does_not_look_swapped() {
         // Scores that rank the other task's labels well, but less well than the other task does.
-        let hard = |row: usize| (other_label(row) + 2.5 * noise(row), (row % 7 == 0).into());
+        let hard = |row: usize| (other_label(row) + 2.5 * noise(row), row.is_multiple_of(7).into());
         assert_eq!(alarms(1009, &[hard, |row| (other_label(row) + 1.1 * noise(row), other_label(row))]), []);
     }
 }

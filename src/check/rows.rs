@@ -57,7 +57,10 @@ fn keys(schema: &Schema, part: Part, dataset: &Dataset, cells: &Cells) -> Vec<Ke
         let mut hasher = DefaultHasher::new();
         groups.get(row).hash(&mut hasher);
         dataset.dense[row * dense..(row + 1) * dense].iter().for_each(|value| value.to_bits().hash(&mut hasher));
-        dataset.bags.iter().for_each(|bag| bag.row(row).hash(&mut hasher));
+        for bag in &dataset.bags {
+            bag.row(row).hash(&mut hasher);
+            bag.weights(row).iter().for_each(|weight| weight.to_bits().hash(&mut hasher));
+        }
         let features = hasher.finish();
         let labels = row * tasks..(row + 1) * tasks;
         let labels = dataset.labels[labels.clone()].iter().chain(&dataset.masks[labels]);

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::features::{ids, share};
-use crate::config::Config;
+use crate::config::{Config, table_rules};
 use crate::data::{BagColumn, Dataset, FeatureKind, Schema, Splits};
+use crate::optim::Rule;
 use crate::plan::Plan;
 
 /// An embedding table, and how the training rows use it.
@@ -77,13 +78,19 @@ impl Memory {
     pub fn of(config: &Config, splits: &Splits, plan: &Plan) -> Self {
         let table_parameters: usize = plan.input.tables.iter().map(|table| table.rows * table.dim).sum();
         let dense_parameters = plan.parameter_count() - table_parameters;
-        let formulas = config.train.rule(1).formulas(plan.input.tables.len());
+        // A [[table]] that cannot be has been refused before.
+        let own = table_rules(&config.table, &plan.input).unwrap_or_default();
+        let formulas = Rule { own, ..config.rule(1) }.formulas(plan.input.tables.len());
         let state_of_tables = plan
             .input
             .tables
             .iter()
             .zip(&formulas.tables)
-            .map(|(table, formula)| table.rows * table.dim * formula.state().len());
+            .filter_map(|(table, formula)| formula.map(|formula| (table, formula)))
+            .map(|(table, formula)| {
+                let width = if formula.is_by_row() { 1 } else { table.dim };
+                table.rows * width * formula.state().len()
+            });
         let state = dense_parameters * formulas.dense.state().len() + state_of_tables.sum::<usize>();
         let datasets = [Some(&splits.train), splits.valid.as_ref(), splits.test.as_ref()];
         Self {

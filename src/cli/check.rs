@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{DataDirArg, show, table};
 use crate::check::{FeatureFigures, Signal, Survey, TaskFigures, Warning, survey, warnings};
 use crate::checkpoint::write_atomically;
-use crate::config::{Config, Override};
+use crate::config::{Config, Override, table_rules};
 use crate::data::{self, Part};
 use crate::format::{percent, significant};
 use crate::plan::TaskKind;
@@ -50,8 +50,10 @@ impl CheckArgs {
         let config = Config::load(&self.config, &self.set)?;
         let data_dir = self.data_dir.folder(&self.config);
         let data_seed = seed::derive(config.seed, "data");
-        let (splits, cells) = data::load_with_cells(&config.data, &config.feature, &config.task, &data_dir, data_seed)?;
+        let (splits, cells) =
+            data::load_with_cells(&config.data, &config.feature, &config.task, &data_dir, data_seed, None)?;
         let plan = train::plan(&config, &splits.schema)?;
+        table_rules(&config.table, &plan.input)?;
         let survey = survey(&config, &splits, &cells, &plan);
         let warnings = warnings(&survey);
         let checked = Checked { survey, warnings };

@@ -62,7 +62,7 @@ impl ProfileArgs {
         let path = self.config.context("a config is needed")?;
         let config = Config::load(&path, &self.set)?;
         let device = self.device.select()?;
-        let prepared = prepare(config, &self.data_dir.folder(&path))?;
+        let prepared = prepare(config, &self.data_dir.folder(&path))?.in_memory()?;
         if let Some(kernel) = &self.kernel {
             return variants(&device, kernel, &prepared.plan, prepared.config.train.batch_size);
         }

@@ -6,10 +6,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{DataDirArg, DeviceArg, INTERRUPTED, stop_on_interrupt, table};
 use crate::config::{Config, Override};
+use crate::data::TrainRows;
 use crate::executor::Progress;
+use crate::format::percent;
 use crate::plan::Task;
-use crate::run::RunFolder;
-use crate::train::{Event, Prepared, Start, TrainState, fit, prepare};
+use crate::run::{Run, RunFolder, Which};
+use crate::train::{Event, Prepared, Start, TrainState, fit, prepare_from};
 
 /// Train the model of a config.
 ///
@@ -37,6 +39,10 @@ pub struct TrainArgs {
     /// Go on with the run in this folder, of the same config and data, from its newest checkpoint
     #[arg(long, value_name = "RUN", conflicts_with_all = ["out", "init"])]
     resume: Option<PathBuf>,
+    /// Train a new run on new data, from this run's best parameters: ids that it knows keep their vectors, new ones are
+    /// added, and numbers are scaled as they were. With --resume: what that run continued
+    #[arg(long = "continue", value_name = "RUN", conflicts_with = "init")]
+    continued: Option<PathBuf>,
     /// What every random choice derives from, instead of the config's `seed`
     #[arg(long)]
     seed: Option<u64>,
@@ -47,10 +53,15 @@ impl TrainArgs {
         let mut config = Config::load(&self.config, &self.set)?;
         config.seed = self.seed.unwrap_or(config.seed);
         let device = self.device.select()?;
-        let prepared = prepare(config, &self.data_dir.folder(&self.config))?;
+        let run = self.continued.as_ref().map(|run| Run::load(run, Which::Best)).transpose()?;
+        let schema = run.as_ref().map(|run| &run.schema);
+        let prepared = prepare_from(config, &self.data_dir.folder(&self.config), schema)?;
+        let memory = prepared.memory(&device);
+        eprintln!("{memory}");
+        memory.check()?;
         let (mut folder, start) = match &self.resume {
             Some(run) => RunFolder::resume(run, &prepared, &device)?,
-            None => self.begin(&prepared)?,
+            None => self.begin(&prepared, run.as_ref())?,
         };
         let stop = stop_on_interrupt()?;
 
@@ -74,13 +85,18 @@ impl TrainArgs {
             fitted.split,
             fitted.samples_per_second
         );
+        println!("loader: the device waited for batches in {} of the time", percent(fitted.waited));
         Ok(ExitCode::SUCCESS)
     }
 
     /// A new run's folder and start.
-    fn begin(&self, prepared: &Prepared) -> anyhow::Result<(RunFolder, Start)> {
-        let parameters = prepared.parameters(self.init.as_deref())?;
-        let is_from_files = self.init.is_some() || prepared.config.table.iter().any(|table| table.init.is_some());
+    fn begin(&self, prepared: &Prepared, run: Option<&Run>) -> anyhow::Result<(RunFolder, Start)> {
+        let parameters = match run {
+            Some(run) => prepared.grown(&run.parameters.to_tensors(&run.plan))?,
+            None => prepared.parameters(self.init.as_deref())?,
+        };
+        let tables = &prepared.config.table;
+        let is_from_files = self.init.is_some() || run.is_some() || tables.iter().any(|table| table.init.is_some());
         let init = is_from_files.then_some(&parameters);
         let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
         Ok((folder, Start::Parameters(parameters)))
@@ -99,14 +115,19 @@ impl Bar {
         let c = &p.config.train;
         eprintln!(
             "{} training rows, {} input columns, {} parameters; {} epochs of {} steps",
-            p.train.rows,
+            p.train.rows(),
             p.plan.input.width(),
             p.plan.parameter_count(),
             c.epochs,
             p.steps_per_epoch(),
         );
+        if let TrainRows::Shards(shards) = &p.train {
+            let judged: u64 = [&p.valid, &p.test].into_iter().flatten().map(|rows| rows.bytes()).sum();
+            let memory = shards.memory(c.batch_size);
+            eprintln!("loader: at most {memory}; rows to judge by: {:.1} MiB", judged as f64 / f64::from(1 << 20));
+        }
         // Hidden by indicatif where stderr is no terminal.
-        let bar = ProgressBar::new(c.epochs.saturating_mul(p.train.rows) as u64);
+        let bar = ProgressBar::new(c.epochs.saturating_mul(p.train.rows()) as u64);
         let style = ProgressStyle::with_template("{bar:24} {percent}% {msg} {per_sec} ETA {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).with_key(
             "per_sec",
@@ -116,7 +137,7 @@ impl Bar {
         ));
         if let Some(at) = at {
             eprintln!("going on after step {}, in epoch {}", at.step, at.epoch);
-            let rows = (at.batch * c.batch_size).min(p.train.rows) + (at.epoch - 1) * p.train.rows;
+            let rows = (at.batch * c.batch_size).min(p.train.rows()) + (at.epoch - 1) * p.train.rows();
             bar.set_position(rows as u64);
             bar.reset_eta();
         }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::StreamConfig;
+
 /// `[data]`. Paths are relative to the data directory.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -40,6 +42,9 @@ pub struct DataConfig {
     pub split: Option<SplitConfig>,
     /// Generated rows in place of `train` files. Default: none.
     pub synthetic: Option<SyntheticConfig>,
+    /// Reads training rows from a cache on disk while training, for data larger than memory. Default: none, all rows are
+    /// held in memory.
+    pub stream: Option<StreamConfig>,
 }
 
 impl Default for DataConfig {
@@ -57,6 +62,7 @@ impl Default for DataConfig {
             join: Vec::new(),
             split: None,
             synthetic: None,
+            stream: None,
         }
     }
 }

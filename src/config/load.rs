@@ -112,6 +112,13 @@ impl Config {
         positive("train.epochs", self.train.epochs)?;
         positive("train.batch_size", self.train.batch_size)?;
         positive("train.log_every", self.train.log_every)?;
+        if let Some(stream) = &self.data.stream {
+            positive("data.stream.shard_rows", stream.shard_rows)?;
+            if stream.buffer_rows < stream.shard_rows {
+                let value = stream.buffer_rows.to_string();
+                return Err(("data.stream.buffer_rows".into(), value, "must be at least data.stream.shard_rows"));
+            }
+        }
         let optional = [
             ("train.eval_every", self.train.eval_every),
             ("train.patience", self.train.patience),
@@ -121,7 +128,9 @@ impl Config {
         if !(self.train.min_delta.is_finite() && self.train.min_delta >= 0.0) {
             return Err(("train.min_delta".into(), self.train.min_delta.to_string(), "must be 0 or more"));
         }
-        self.train.check_optimizers().map_err(|(key, value, must)| (key, value.to_string(), must))?;
+        let optimizers =
+            self.train.check_optimizers().and_then(|()| self.table.iter().try_for_each(TableConfig::check));
+        optimizers.map_err(|(key, value, must)| (key, value.to_string(), must))?;
         for (i, table) in self.table.iter().enumerate() {
             if self.table[..i].iter().any(|other| other.name == table.name) {
                 return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::plan::Activation;
+use crate::plan::{Activation, Normalization};
 
 /// The family, by `family = "..."`; the other keys are those of its type.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,6 +24,16 @@ impl ModelConfig {
             Self::Omoe(c) | Self::Mmoe(c) => &c.tower_units,
             Self::Cgc(c) => &c.tower_units,
             Self::Ple(c) => &c.tower_units,
+        }
+    }
+
+    /// What stands between each layer's linear map and its activation.
+    pub fn normalization(&self) -> Normalization {
+        match self {
+            Self::SharedBottom(c) => c.normalization,
+            Self::Omoe(c) | Self::Mmoe(c) => c.normalization,
+            Self::Cgc(c) => c.normalization,
+            Self::Ple(c) => c.normalization,
         }
     }
 
@@ -53,6 +63,8 @@ pub struct SharedBottomConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none or layer.
+    pub normalization: Normalization,
 }
 
 impl Default for SharedBottomConfig {
@@ -63,6 +75,7 @@ impl Default for SharedBottomConfig {
             activation: Activation::Relu,
             output_activation: None,
             dropout: 0.0,
+            normalization: Normalization::None,
         }
     }
 }
@@ -88,6 +101,8 @@ pub struct MixtureConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none or layer.
+    pub normalization: Normalization,
 }
 
 impl Default for MixtureConfig {
@@ -101,6 +116,7 @@ impl Default for MixtureConfig {
             activation: Activation::Relu,
             output_activation: None,
             dropout: 0.0,
+            normalization: Normalization::None,
         }
     }
 }
@@ -128,6 +144,8 @@ pub struct CgcConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none or layer.
+    pub normalization: Normalization,
 }
 
 impl Default for CgcConfig {
@@ -140,6 +158,7 @@ impl Default for CgcConfig {
             activation,
             output_activation,
             dropout,
+            normalization,
             ..
         } = MixtureConfig::default();
         Self {
@@ -152,6 +171,7 @@ impl Default for CgcConfig {
             activation,
             output_activation,
             dropout,
+            normalization,
         }
     }
 }
@@ -212,6 +232,8 @@ pub struct PleConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
+    /// What stands between each layer's linear map and its activation: none or layer.
+    pub normalization: Normalization,
 }
 
 impl Default for PleConfig {
@@ -234,6 +256,7 @@ impl From<CgcConfig> for PleConfig {
             activation: c.activation,
             output_activation: c.output_activation,
             dropout: c.dropout,
+            normalization: c.normalization,
         }
     }
 }

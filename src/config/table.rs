@@ -1,9 +1,13 @@
-//! `[[table]]`: what holds for one embedding table.
+//! `[[table]]`: what is set for one embedding table.
 
 use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::optim::{Misfit, TableOptimizer, TableRule};
+use crate::plan::Input;
 
 /// `[[table]]`. Tables come from features; this says more about one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,4 +25,51 @@ pub struct TableConfig {
     #[serde(default)]
     #[schemars(example = &"vectors")]
     pub init_tensor: Option<String>,
+    /// How it moves, as `train.embedding_optimizer`. Default: as that.
+    #[serde(default)]
+    pub optimizer: Option<TableOptimizer>,
+    /// Whether it stays as it is. Not with `optimizer`. Default: false.
+    #[serde(default)]
+    pub frozen: bool,
+}
+
+/// A `[[table]]` that cannot be.
+#[derive(Debug, Error, PartialEq)]
+pub enum TableError {
+    #[error("[[table]] {name}: no feature makes such a table; there are {there}")]
+    Unknown { name: String, there: String },
+    #[error("[[table]] {0:?} is frozen and has an optimizer; leave out one of the two")]
+    FrozenAndMoved(String),
+}
+
+impl TableConfig {
+    fn rule(&self) -> Option<TableRule> {
+        if self.frozen { Some(TableRule::Frozen) } else { self.optimizer.map(TableRule::from) }
+    }
+
+    /// # Errors
+    /// The first number of the optimizer that cannot be.
+    pub(super) fn check(&self) -> Result<(), Misfit> {
+        self.optimizer.map_or(Ok(()), |optimizer| optimizer.check(&format!("table {}: optimizer", self.name)))
+    }
+}
+
+/// The rules that tables have of their own, by their numbers.
+///
+/// # Errors
+/// A table that is not there, or is told both to move and not to.
+pub fn table_rules(tables: &[TableConfig], input: &Input) -> Result<Vec<Option<TableRule>>, TableError> {
+    let mut rules = vec![None; input.tables.len()];
+    for table in tables {
+        let Some(number) = input.tables.iter().position(|t| t.name == table.name) else {
+            let names: Vec<&str> = input.tables.iter().map(|t| t.name.as_str()).collect();
+            let there = if names.is_empty() { "none".into() } else { names.join(", ") };
+            return Err(TableError::Unknown { name: table.name.clone(), there });
+        };
+        if table.frozen && table.optimizer.is_some() {
+            return Err(TableError::FrozenAndMoved(table.name.clone()));
+        }
+        rules[number] = table.rule();
+    }
+    Ok(rules)
 }

@@ -18,7 +18,7 @@ pub struct TrainConfig {
     /// `weight_decay` and keys of its own. Default: adam with 1e-3.
     pub optimizer: Optimizer,
     /// How the embedding tables move: `{ kind = "adam" }` or `"adamw"`, which move all rows in each step, or
-    /// `"lazy_adam"`, `"adagrad"` or `"sgd"`, which move the rows of the batch, at a cost that does not grow with the
+    /// `"lazy_adam"`, `"adagrad"`, `"rowwise_adagrad"` or `"sgd"`, which move the rows of the batch, at a cost that does not grow with the
     /// tables. Default: as `optimizer`, all rows.
     pub embedding_optimizer: Option<TableOptimizer>,
     /// A factor on all learning rates by step: `{ kind = "constant" }`, `"step"`, `"exponential"` or `"cosine"`, each with

@@ -8,8 +8,8 @@ use super::scene::{STEP, Scene};
 use crate::data::Batch;
 use crate::kernels::variant::{Direction, LevelWork};
 use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, gather, level, loss};
-use crate::kernels::{optimizer, weight_grad};
-use crate::plan::{Activation, Level, TensorId};
+use crate::kernels::{norm, optimizer, weight_grad};
+use crate::plan::{Activation, Level, Linear, Norm, ParameterId, TensorId};
 use crate::reference::{BLOCK_ROWS, Of, Real, Reference};
 
 /// Fills a case from a scene.
@@ -33,6 +33,7 @@ impl Builder {
             StepOp::Towers => self.towers(),
             StepOp::LossSums => self.loss_sums(),
             StepOp::WeightGrad => self.weight_grad(),
+            StepOp::NormGrad => self.norm_grad(),
             StepOp::Optimizer => self.optimizer(),
             StepOp::EmbeddingUpdate => self.embedding_update(true, STEP),
             StepOp::EmbeddingMarks => self.embedding_marks(STEP as u32),
@@ -152,30 +153,49 @@ impl Builder {
     fn weight_grad(&mut self) {
         let Form::WeightGrad(variant) = self.form else { unreachable!("weight gradients come in their variants") };
         let plan = self.scene.plan.clone();
-        let layers: Vec<_> = plan.blocks().flat_map(Level::mlps).flat_map(|mlp| &mlp.layers).collect();
-        let values: Vec<TensorId> = layers.iter().map(|layer| layer.input).collect();
-        let grads: Vec<TensorId> = layers.iter().map(|layer| layer.output).collect();
-        let bounded = self.scene.reference::<Bounded>(&values, &grads);
-        let twin = self.scene.reference::<f32>(&values, &grads);
-        let slots = weight_grad::slots(self.scene.batch_size);
-        assert!(slots <= 1 || weight_grad::slot_rows(self.scene.batch_size) == BLOCK_ROWS);
-        let mut expect = Vec::new();
-        for slot in 0..slots {
-            let bounded = bounded.weight_gradient(slot, &self.scene.batch);
-            let twin = twin.weight_gradient(slot, &self.scene.batch);
-            expect.extend(bounded.into_iter().zip(twin).map(near));
-        }
+        let values: Vec<TensorId> = plan.layers().map(|layer| layer.input).collect();
+        let grads: Vec<TensorId> = plan.layers().map(Linear::result).collect();
+        self.slots(&values, &grads, plan.layers().flat_map(|layer| [Some(layer.weight), layer.bias]).flatten());
         let (table, tiles) = weight_grad::layers(self.place(), variant);
-        self.step_and_batch();
-        let values = self.arena("values", Of::Values, &values, &[]);
-        let grads = self.arena("grads", Of::Grads, &grads, &[]);
-        self.push(Buffer { expect: Vec::new(), ..values });
-        self.push(Buffer { expect: Vec::new(), ..grads });
         self.read("layers", &table);
-        self.push(Buffer { name: "slots", words: vec![POISON; expect.len()], expect });
         let workgroups = weight_grad::workgroups(tiles, self.scene.batch_size, variant);
         let overrides = variant.overrides().to_vec();
         self.case.dispatches.push(Dispatch { kernel: variant.kernel(), overrides, workgroups, own: Vec::new() });
+    }
+
+    fn norm_grad(&mut self) {
+        let plan = self.scene.plan.clone();
+        let values: Vec<TensorId> = plan.norms().map(|(_, norm)| norm.normalised).collect();
+        let grads: Vec<TensorId> = plan.norms().map(|(layer, _)| layer.output).collect();
+        self.slots(&values, &grads, plan.norms().flat_map(|(_, norm)| [norm.weight, norm.bias]));
+        let (table, columns) = norm::norms(self.place());
+        self.read("norms", &table);
+        let kernel = kernels::plain("norm_weight_grad");
+        self.dispatch(kernel, norm::workgroups(columns, self.scene.batch_size, group(kernel)));
+    }
+
+    /// The slots of gradients of these parameters, and what they are made of.
+    fn slots(&mut self, values: &[TensorId], grads: &[TensorId], parameters: impl Iterator<Item = ParameterId>) {
+        let plan = self.scene.plan.clone();
+        let bounded = self.scene.reference::<Bounded>(values, grads);
+        let twin = self.scene.reference::<f32>(values, grads);
+        let slots = weight_grad::slots(self.scene.batch_size);
+        assert!(slots <= 1 || weight_grad::slot_rows(self.scene.batch_size) == BLOCK_ROWS);
+        let mut expect = vec![Expect::Kept; slots * plan.dense.len];
+        let written: Vec<_> = parameters.map(|id| plan.dense.get(id)).map(|p| p.offset..p.offset + p.len()).collect();
+        for (slot, expect) in expect.chunks_mut(plan.dense.len).enumerate() {
+            let bounded = bounded.weight_gradient(slot, &self.scene.batch);
+            let twin = twin.weight_gradient(slot, &self.scene.batch);
+            for at in written.iter().cloned().flatten() {
+                expect[at] = near((bounded[at], twin[at]));
+            }
+        }
+        self.step_and_batch();
+        let values = self.arena("values", Of::Values, values, &[]);
+        let grads = self.arena("grads", Of::Grads, grads, &[]);
+        self.push(Buffer { expect: Vec::new(), ..values });
+        self.push(Buffer { expect: Vec::new(), ..grads });
+        self.push(Buffer { name: "slots", words: vec![POISON; expect.len()], expect });
     }
 
     fn optimizer(&mut self) {
@@ -192,7 +212,7 @@ impl Builder {
         twin.update_dense_by(&(0..floats).map(sum).collect::<Vec<_>>(), &rule, STEP);
         self.step_and_batch();
         self.read("slots", &parts);
-        for buffer in Moved::buffers("params", before, Moved::dense(&bounded), Moved::dense(&twin), |_| true) {
+        for buffer in Moved::buffers(PARAMS, before, Moved::dense(&bounded), Moved::dense(&twin), |_, _| true) {
             self.push(buffer);
         }
         self.broken();
@@ -310,6 +330,8 @@ impl Builder {
     }
 }
 
+const PARAMS: [&str; 3] = ["params", "first", "second"];
+
 /// Parameters and their optimizer's arrays, of which a formula may have none: those are empty.
 pub(super) struct Moved<T>([Vec<T>; 3]);
 
@@ -328,18 +350,18 @@ impl<T: Real> Moved<T> {
 }
 
 impl Moved<f32> {
-    /// Buffers before and after, those of arrays that there are; `moves` says which floats a kernel is to move.
+    /// Buffers before and after, those of arrays that there are; `moves` says which words of a buffer a kernel is to move.
     pub(super) fn buffers(
-        name: &'static str,
+        names: [&'static str; 3],
         before: Self,
         bounded: Moved<Bounded>,
         twin: Self,
-        moves: impl Fn(usize) -> bool,
+        moves: impl Fn(&str, usize) -> bool,
     ) -> Vec<Buffer> {
         let mut buffers = Vec::new();
-        for (i, name) in [name, "first", "second"].into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
+        for (i, name) in names.into_iter().enumerate().filter(|(i, _)| !before.0[*i].is_empty()) {
             let mut buffer = Buffer::written(name, &before.0[i]);
-            for at in (0..buffer.words.len()).filter(|&at| moves(at)) {
+            for at in (0..buffer.words.len()).filter(|&at| moves(name, at)) {
                 buffer.expect[at] = near((bounded.0[i][at], twin.0[i][at]));
             }
             buffers.push(buffer);
@@ -380,7 +402,12 @@ fn rows_of<T: Real>(reference: &Reference<T>, of: Of, tensor: TensorId, rows: us
 /// The tensors that a level's forward writes.
 fn forward_tensors(level: &Level) -> Vec<TensorId> {
     let layers = level.mlps().flat_map(|mlp| &mlp.layers);
-    let mut tensors: Vec<TensorId> = layers.flat_map(|layer| [Some(layer.output), layer.argument]).flatten().collect();
+    let of_norm = |norm: &Norm| [norm.normalised, norm.inverse_deviation];
+    let of_layer = |layer: &Linear| {
+        let own = [Some(layer.output), layer.argument].into_iter().flatten();
+        own.chain(layer.norm.iter().flat_map(of_norm)).collect::<Vec<_>>()
+    };
+    let mut tensors: Vec<TensorId> = layers.flat_map(of_layer).collect();
     tensors.extend(level.gates.iter().flat_map(|gate| [gate.weights, gate.output]));
     tensors.extend(level.concat.as_ref().map(|concat| concat.output));
     tensors
@@ -389,7 +416,8 @@ fn forward_tensors(level: &Level) -> Vec<TensorId> {
 /// The tensors whose gradients a level's backward writes.
 fn backward_tensors(level: &Level) -> Vec<TensorId> {
     let layers = level.mlps().flat_map(|mlp| &mlp.layers);
-    layers.map(|layer| layer.output).chain(level.inputs()).collect()
+    let of_layer = |layer: &Linear| [Some(layer.output), layer.norm.as_ref().map(|norm| norm.normalised)];
+    layers.flat_map(of_layer).flatten().chain(level.inputs()).collect()
 }
 
 /// Results of relu that may as well be zero as not.

@@ -4,7 +4,7 @@ use super::builder::Builder;
 use super::case::{Case, Class};
 use super::microbenchmarks::{plain_product, roof_copy, roof_multiply_add};
 use super::rules::{self, Named};
-use super::scene::{Edges, Scene};
+use super::scene::{Edges, Scene, family_plan};
 use crate::kernels::variant::{Abilities, LEVEL_VARIANTS, LevelVariant, Tile, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
 use crate::kernels::{self, StepOp, roof};
 use crate::optim::{Optimizer, Rule, TableRule};
@@ -55,8 +55,8 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
 
 /// The ops of a step that does everything, of a model of one level.
 fn ops() -> Vec<StepOp> {
-    let scene = Scene::new(0, Class::Normal, &Edges { widths: vec![4], rows: vec![1], rows_of_workgroup: 1 });
-    kernels::train_ops(&scene.plan, &Rule::default(), true)
+    let plan = family_plan("family = 'shared_bottom', normalization = 'layer'");
+    kernels::train_ops(&plan, &Rule::default(), true)
         .filter(|op| !matches!(op, StepOp::LevelForward(1..) | StepOp::LevelInputGrad(1..)))
         .collect()
 }
@@ -97,7 +97,7 @@ impl Target {
             }
             Self::Op(StepOp::Towers, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, LargeLogits],
             Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits],
-            Self::Op(StepOp::WeightGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
+            Self::Op(StepOp::WeightGrad | StepOp::NormGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
             Self::Op(StepOp::Optimizer, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
             Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken]
@@ -127,7 +127,7 @@ impl Target {
         let seed = seed::derive(seed, &case.id());
         match self {
             Self::Op(op, form) => {
-                let scene = Scene::new(seed, class, &form.edges());
+                let scene = Scene::new(seed, class, &form.edges(op));
                 case.shape = scene.shape.clone();
                 Builder { case, scene, form }.op(op)
             }
@@ -139,7 +139,7 @@ impl Target {
 }
 
 impl Form {
-    fn edges(self) -> Edges {
+    fn edges(self, op: StepOp) -> Edges {
         let around = |n: u32| [n as usize - 1, n as usize, n as usize + 1];
         let (tile, rows_of_workgroup) = match self {
             Self::Level(v) => (v.tile, v.rows_of_workgroup()),
@@ -154,11 +154,12 @@ impl Form {
         if rows_of_workgroup > 1 {
             rows.extend(around(rows_of_workgroup));
         }
-        if let Self::WeightGrad(_) = self {
+        if let StepOp::WeightGrad | StepOp::NormGrad = op {
             // About a slot's.
             rows.extend(around(BLOCK_ROWS as u32));
         }
-        Edges { widths, rows, rows_of_workgroup: rows_of_workgroup as usize }
+        let normalizations: &[&str] = if op == StepOp::NormGrad { &["layer"] } else { &["none", "none", "layer"] };
+        Edges { widths, rows, rows_of_workgroup: rows_of_workgroup as usize, normalizations }
     }
 
     pub fn rule(self) -> Rule {

@@ -1,6 +1,7 @@
 //! The optimizers that cases come in: each kind, with decay where it has one.
 
-use crate::optim::{Adagrad, Adam, AdamW, LazyAdam, Optimizer, Sgd, SparseAdagrad, SparseSgd, TableRule};
+use crate::optim::{Adagrad, Adam, AdamW, LazyAdam, Optimizer, RowwiseAdagrad, Sgd};
+use crate::optim::{SparseAdagrad, SparseSgd, TableRule};
 
 /// Share of a parameter that decays add to its gradient here: large enough to be missed.
 const DECAY: f64 = 0.1;
@@ -32,6 +33,7 @@ pub fn of_batch() -> Vec<Named<TableRule>> {
         named("adam", TableRule::Dense(Optimizer::Adam(Adam::default()))),
         named("lazy adam", TableRule::LazyAdam(LazyAdam { l2: DECAY, ..LazyAdam::default() })),
         named("adagrad", TableRule::Adagrad(SparseAdagrad { l2: DECAY, ..SparseAdagrad::default() })),
+        named("rowwise adagrad", TableRule::RowwiseAdagrad(RowwiseAdagrad { l2: DECAY, ..RowwiseAdagrad::default() })),
         named("sgd", TableRule::Sgd(SparseSgd { learning_rate: 0.1, l2: DECAY })),
     ];
     let dense = optimizers().into_iter().filter(|o| matches!(o.name, "adamw" | "momentum"));

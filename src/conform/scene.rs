@@ -37,6 +37,8 @@ pub struct Edges {
     pub rows: Vec<usize>,
     /// Rows that arenas hold a multiple of.
     pub rows_of_workgroup: usize,
+    /// One of these lies in the layers.
+    pub normalizations: &'static [&'static str],
 }
 
 /// A model in the middle of a step.
@@ -161,8 +163,8 @@ impl Scene {
         let mut state = OptimizerState::new(&self.plan, rule);
         let fill = |arrays: &mut Arrays<T>, block: &dyn Fn(&Parameters<f32>) -> &[f32]| {
             let drawn = match arrays.formula {
-                Formula::Adagrad => [1, 0],
-                Formula::Adam | Formula::Momentum | Formula::Sgd => [0, 1],
+                Some(Formula::Adagrad | Formula::RowwiseAdagrad) => [1, 0],
+                Some(Formula::Adam | Formula::Momentum | Formula::Sgd) | None => [0, 1],
             };
             for (array, moment) in arrays.arrays.iter_mut().zip(drawn) {
                 let values = block(&self.moments[moment]).iter().map(|&x| T::of(f64::from(x)));
@@ -206,7 +208,8 @@ pub fn batches(plan: &Plan, rows: usize, count: usize, draw: &mut Draw) -> Vec<B
 
 fn plan(draw: &mut Draw, edges: &Edges) -> (Arc<Plan>, String) {
     let (model, activation, dropout) = (draw.one_of(&MODELS), draw.one_of(&ACTIVATIONS), draw.one_of(&DROPOUTS));
-    let mut model = format!("{model}, activation = '{activation}', dropout = {dropout}");
+    let norm = draw.one_of(edges.normalizations);
+    let mut model = format!("{model}, activation = '{activation}', dropout = {dropout}, normalization = '{norm}'");
     for name in ["A", "B", "C", "D"] {
         model = model.replace(name, &draw.one_of(&edges.widths).to_string());
     }

@@ -1,15 +1,43 @@
 //! The cases of the kernels that read or write embedding tables: in one shard, or in several with buffers of their own.
 
+use std::ops::Range;
+
 use super::bounded::Bounded;
 use super::builder::{Builder, Moved, Part};
 use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
 use super::scene::STEP;
-use crate::kernels::{self, Kernel, Shards, StepOp, embedding};
+use crate::kernels::{self, Kernel, Shards, StepOp, embedding, first_table};
 use crate::plan::Plan;
 use crate::reference::Of;
 
 /// Bytes of a shard: of all tables, of a part that a table may begin or end in, and of a few rows.
 const SHARD_BYTES: [u64; 3] = [1 << 20, 600, 80];
+
+/// What a word of a buffer over all tables stands for.
+#[derive(Clone, Copy, PartialEq)]
+enum Word {
+    Floats(usize),
+    Row,
+}
+
+impl Word {
+    /// The words of floats that begin and end between rows, of one table where they stand for rows.
+    fn of(self, plan: &Plan, floats: &Range<usize>) -> Range<usize> {
+        match self {
+            Self::Floats(n) => floats.start / n..floats.end / n,
+            Self::Row => {
+                let start = first_floats(plan).partition_point(|&row| row < floats.start);
+                start..start + floats.len() / plan.embedding.parameters[first_table(&plan.embedding, floats)].stride
+            }
+        }
+    }
+}
+
+/// The first float of each row of the tables.
+fn first_floats(plan: &Plan) -> Vec<usize> {
+    let tables = plan.embedding.parameters.iter();
+    tables.flat_map(|p| (0..p.rows).map(|row| p.offset + row * p.stride)).collect()
+}
 
 impl Builder {
     pub(super) fn embedding_forward(&mut self) {
@@ -39,7 +67,7 @@ impl Builder {
         self.step_and_batch();
         self.push(rows);
         let tables = Buffer::written("tables", &self.scene.parameters.embedding);
-        self.dispatch_shards(StepOp::EmbeddingRows, kernels::plain("embedding_rows"), vec![(tables, 1)]);
+        self.dispatch_shards(StepOp::EmbeddingRows, kernels::plain("embedding_rows"), vec![(tables, Word::Floats(1))]);
     }
 
     /// The block of the batch's table rows, before anything is in it.
@@ -90,7 +118,11 @@ impl Builder {
             }
         }
         self.step_and_batch();
-        self.dispatch_shards(StepOp::EmbeddingMarks, kernels::plain("embedding_marks"), vec![(touched, 4)]);
+        self.dispatch_shards(
+            StepOp::EmbeddingMarks,
+            kernels::plain("embedding_marks"),
+            vec![(touched, Word::Floats(4))],
+        );
     }
 
     /// The update of the batch's table rows, or that of the others.
@@ -106,10 +138,18 @@ impl Builder {
         self.step_and_batch();
         self.fields();
         let (after, twin) = (Moved::tables(&bounded), Moved::tables(&twin));
-        let state = Moved::buffers("tables", before, after, twin, |at| is_touched[at] == of_batch);
-        let mut buffers: Vec<(Buffer, usize)> = state.into_iter().map(|buffer| (buffer, 1)).collect();
+        let formula = rule.tables.formula().expect("no case is of a table that does not move");
+        let rows = first_floats(&plan);
+        let first = if formula.is_by_row() { "sums" } else { "first" };
+        let moves = |name: &str, at: usize| is_touched[if name == "sums" { rows[at] } else { at }] == of_batch;
+        let state = Moved::buffers(["tables", first, "second"], before, after, twin, moves).into_iter();
+        let mut buffers = Vec::new();
+        buffers.extend(
+            state.map(|buffer| if buffer.name == "sums" { (buffer, Word::Row) } else { (buffer, Word::Floats(1)) }),
+        );
         if !of_batch {
-            buffers.push((Buffer::written("touched", &self.marks(|touched| step as u32 - u32::from(!touched))), 4));
+            let marks = self.marks(|touched| step as u32 - u32::from(!touched));
+            buffers.push((Buffer::written("touched", &marks), Word::Floats(4)));
         }
         let slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
         self.push(slot);
@@ -118,7 +158,6 @@ impl Builder {
             self.each_of_rows(&plan, |at, x| rows[at] = x.to_bits());
             self.push(Buffer::written("rows", &rows));
         }
-        let formula = rule.tables.formula();
         match of_batch {
             true => self.dispatch_shards(StepOp::EmbeddingUpdate, embedding::update_kernel(formula), buffers),
             false => self.dispatch_shards(StepOp::EmbeddingOthers, embedding::others_kernel(formula), buffers),
@@ -126,19 +165,21 @@ impl Builder {
         self.broken();
     }
 
-    /// Cuts buffers over all tables into shards, each buffer with the floats that a word of it stands for, and dispatches
-    /// a kernel over each shard.
-    fn dispatch_shards(&mut self, op: StepOp, kernel: Kernel, buffers: Vec<(Buffer, usize)>) {
+    /// Cuts buffers over all tables into shards, each buffer with what a word of it stands for, and dispatches a kernel
+    /// over each shard.
+    fn dispatch_shards(&mut self, op: StepOp, kernel: Kernel, buffers: Vec<(Buffer, Word)>) {
         let plan = self.scene.plan.clone();
         let bytes = self.scene.draw.one_of(&SHARD_BYTES);
-        let shards = Shards::new(&plan.embedding, bytes);
+        let is_by_row = buffers.iter().any(|(_, word)| *word == Word::Row);
+        let shards = Shards::new(&plan.embedding, bytes, |_| is_by_row);
         self.case.shape.push_str(&format!(", {} shards", shards.ranges().len()));
         let segments = self.scene.batch.segments.clone();
-        let constants = self.form.rule().tables_at(STEP);
-        for (floats, shard) in shards.ranges().zip(shards.of_batch(&plan, &segments, &constants)) {
+        let rule = self.form.rule();
+        let of_batch = shards.of_batch(&plan, &segments, |table| rule.table_at(table, STEP));
+        for (floats, shard) in shards.ranges().zip(of_batch) {
             let mut own = vec![self.push(Buffer::read("shard", &[shard]))];
-            for (buffer, floats_of_word) in &buffers {
-                let words = floats.start / floats_of_word..floats.end / floats_of_word;
+            for (buffer, word) in &buffers {
+                let words = word.of(&plan, &floats);
                 own.push(self.push(Buffer {
                     name: buffer.name,
                     words: buffer.words[words.clone()].to_vec(),
@@ -147,6 +188,7 @@ impl Builder {
             }
             let workgroups = match op {
                 StepOp::EmbeddingOthers => shard.whole_workgroups(group(kernel)),
+                _ if is_by_row => shard.row_workgroups(group(kernel)),
                 _ => shard.segment_workgroups(&plan, group(kernel)),
             };
             self.case.dispatches.push(Dispatch { kernel, overrides: Vec::new(), workgroups, own });

@@ -8,11 +8,11 @@ use arrow_array::types::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, ListArray};
+use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, TimeUnit};
 
-use super::columns::{ListColumn, finite, is_missing};
-use super::items::{Items, List};
+use super::columns::{finite, is_missing};
+use super::items::Wrong;
 
 /// Why an array, or one of its cells, cannot be read.
 pub enum Refused {
@@ -20,11 +20,14 @@ pub enum Refused {
     Type { found: String, remedy: &'static str },
     /// The cell of a row, counted from 0, is no finite number.
     Number { row: usize, value: String },
-    /// What must be said of the cell of a row.
-    Cell { row: usize, value: String, must: String },
+    /// The cell of a row has items or weights that cannot be.
+    Items { row: usize, value: String, wrong: Wrong },
+    /// What is wrong with the column that the weights are in.
+    Weights(Box<Refused>),
 }
 
-fn refused(array: &dyn Array) -> Refused {
+/// The error of an array's type.
+pub fn refused(array: &dyn Array) -> Refused {
     let (found, remedy) = match array.data_type() {
         DataType::List(item) if item.data_type().is_nested() => {
             ("a list of lists, structs or maps".into(), "write it as a list of numbers or texts")
@@ -135,6 +138,7 @@ pub fn texts(array: &ArrayRef, mut take: impl FnMut(Option<&str>)) -> Result<(),
 /// Strings are parsed; truth is 1 or 0, dates are days and times seconds since 1970. A text of `missing` that is a number
 /// stands for all numbers equal to it.
 pub fn numbers(array: &ArrayRef, missing: &[String], numbers: &mut Vec<f64>) -> Result<(), Refused> {
+    #[allow(clippy::unnecessary_cast)] // One of the types is f64 itself.
     let value: Box<dyn Fn(usize) -> f64> = of_numbers!(array, values => Box::new(|row| values.value(row) as f64), else {
         match array.data_type() {
             DataType::Boolean => {
@@ -180,96 +184,4 @@ fn parsed(array: &ArrayRef, missing: &[String], numbers: &mut Vec<f64>) -> Resul
         row += 1;
     })?;
     wrong.map_or(Ok(()), Err)
-}
-
-/// Appends each cell as a list: a null is empty, a string is split, another value is one item. Items of a list that are
-/// null or empty are left out. `weights` are the cells of the column that the items' weights are in, if they have one.
-pub fn lists(
-    array: &ArrayRef,
-    weights: Option<&ArrayRef>,
-    items: &Items,
-    missing: &[String],
-    out: &mut ListColumn,
-) -> Result<(), Refused> {
-    match array.data_type() {
-        DataType::List(item) if item.data_type().is_nested() => Err(refused(array)),
-        DataType::List(_) => of_lists(array.as_list(), weights, items, out),
-        _ => of_texts(array, weights, items, missing, out),
-    }
-}
-
-fn of_texts(
-    array: &ArrayRef,
-    weights: Option<&ArrayRef>,
-    items: &Items,
-    missing: &[String],
-    out: &mut ListColumn,
-) -> Result<(), Refused> {
-    let mut weight_texts = Vec::new();
-    if let Some(weights) = weights {
-        texts(weights, |text| weight_texts.push(text.unwrap_or_default().to_owned()))?;
-    }
-    let (mut row, mut wrong) = (0, None);
-    texts(array, |text| {
-        let text = text.filter(|text| !is_missing(text, missing));
-        let list =
-            text.map_or(Ok(List::default()), |text| items.of_text(text, weight_texts.get(row).map(String::as_str)));
-        match list {
-            Ok(list) => out.push(&list),
-            Err(must) => {
-                let value = text.unwrap_or_default().to_owned();
-                let _ = wrong.get_or_insert(Refused::Cell { row, value, must });
-            }
-        }
-        row += 1;
-    })?;
-    wrong.map_or(Ok(()), Err)
-}
-
-fn of_lists(lists: &ListArray, weights: Option<&ArrayRef>, items: &Items, out: &mut ListColumn) -> Result<(), Refused> {
-    // All items of all rows at once: each with its symbol, if it has a text, and its weight.
-    let (mut all, mut wrong) = (Vec::with_capacity(lists.values().len()), None);
-    texts(lists.values(), |text| {
-        let text = text.unwrap_or_default();
-        let (item, weight) = items.item(text).unwrap_or_else(|must| {
-            let _ = wrong.get_or_insert((all.len(), text.to_owned(), must));
-            ("", 1.0)
-        });
-        all.push(((!item.is_empty()).then(|| out.symbol(item)), weight));
-    })?;
-    let ends = lists.value_offsets();
-    if let Some((item, value, must)) = wrong {
-        let row = ends.partition_point(|end| *end as usize <= item) - 1;
-        return Err(Refused::Cell { row, value, must });
-    }
-    let weights = weights.map(weight_lists).transpose()?;
-    for row in 0..lists.len() {
-        let range = if lists.is_valid(row) { ends[row] as usize..ends[row + 1] as usize } else { 0..0 };
-        let mut of_row = all[range].to_vec();
-        if let Some(weights) = &weights {
-            let wrong = |must| Refused::Cell { row, value: format!("{:?}", weights[row]), must };
-            if weights[row].len() != of_row.len() {
-                return Err(wrong(format!("are {} weights of {} items", weights[row].len(), of_row.len())));
-            }
-            for ((item, weight), given) in of_row.iter_mut().zip(&weights[row]) {
-                if item.is_some() {
-                    *weight = items.check_weight(*given).map_err(wrong)?;
-                }
-            }
-        }
-        let list = items.cut(of_row, Option::is_none);
-        list.items.iter().for_each(|(item, weight)| item.iter().for_each(|symbol| out.push_item(*symbol, *weight)));
-        out.end_row(list.length);
-    }
-    Ok(())
-}
-
-/// The numbers of a column of lists; a null is an empty list.
-fn weight_lists(array: &ArrayRef) -> Result<Vec<Vec<f64>>, Refused> {
-    let Some(lists) = array.as_list_opt::<i32>() else { return Err(refused(array)) };
-    let mut all = Vec::new();
-    numbers(lists.values(), &["NaN".to_owned()], &mut all)?;
-    let ends = lists.value_offsets();
-    let row = |row: usize| if lists.is_valid(row) { ends[row] as usize..ends[row + 1] as usize } else { 0..0 };
-    Ok((0..lists.len()).map(|i| all[row(i)].to_vec()).collect())
 }

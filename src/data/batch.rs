@@ -4,15 +4,17 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::dataset::Dataset;
+use super::error::DataError;
 use super::segments::{Bags, Segments};
-use crate::plan::{Input, Pooling};
+use super::shards::TrainRows;
+use crate::plan::Input;
 
 /// Rows of a dataset, laid out for a device.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -77,8 +79,7 @@ impl Batch {
         let matrix = |matrix: &[f32]| if is_held { Vec::new() } else { gather_rows(matrix, dataset.rows, order) };
         let [dense, labels, masks] = [&dataset.dense, &dataset.labels, &dataset.masks].map(|m| matrix(m));
         let (mut bag_starts, mut ids) = (Vec::with_capacity(dataset.bags.len() * order.len() + 1), Vec::new());
-        let (fields, mut weights) = (input.bag_fields(), Vec::new());
-        let has_weights = fields.iter().any(|(_, _, pooling)| *pooling == Pooling::Weighted);
+        let (has_weights, mut weights) = (input.has_weights(), Vec::new());
         ids.reserve(dataset.bags.len() * order.len());
         bag_starts.push(0);
         for bags in &dataset.bags {
@@ -92,7 +93,7 @@ impl Batch {
             }
         }
         let sort = Instant::now();
-        let table_of: Vec<usize> = fields.into_iter().map(|(_, table, _)| table).collect();
+        let table_of: Vec<usize> = input.bag_fields().into_iter().map(|(_, table, _)| table).collect();
         let list_bags = contents != Contents::Values;
         let tables = input.tables.len();
         let bags = Bags { rows: order.len(), starts: &bag_starts, weights: &weights };
@@ -146,42 +147,76 @@ impl Order {
 }
 
 /// The batches of one epoch, formed ahead in a thread. The last one may be smaller. Dropping it ends the thread.
+///
+/// Rows that are read from files may fail: the batches end early then, and [`Batches::check`] says why.
 pub struct Batches {
-    batches: Option<Receiver<(Batch, Forming)>>,
+    batches: Option<Receiver<Result<(Batch, Forming), DataError>>>,
     forming: Option<Forming>,
     thread: Option<JoinHandle<()>>,
     left: usize,
+    waited: Duration,
+    failed: Option<DataError>,
 }
 
+/// Batches of an epoch that are there at once: those that wait, one being formed, and one in use.
+pub const BATCHES_AT_ONCE: usize = AHEAD + 2;
+
 /// How many formed batches wait at most.
-const AHEAD: usize = 3;
+pub const AHEAD: usize = 3;
 
 impl Batches {
     /// `batch_size` 0 counts as 1.
-    pub fn new(dataset: Arc<Dataset>, input: Arc<Input>, batch_size: usize, order: Order, contents: Contents) -> Self {
-        Self::after(0, dataset, input, batch_size, order, contents)
-    }
-
-    /// As [`Batches::new`], without the first `done` batches, which are not formed.
-    pub fn after(
-        done: usize,
-        dataset: Arc<Dataset>,
+    pub fn new(
+        rows: impl Into<TrainRows>,
         input: Arc<Input>,
         batch_size: usize,
         order: Order,
         contents: Contents,
     ) -> Self {
-        let batch_size = batch_size.max(1);
-        let left = dataset.rows.div_ceil(batch_size).saturating_sub(done);
+        Self::after(0, rows, input, batch_size, order, contents)
+    }
+
+    /// As [`Batches::new`], without the first `done` batches, which are not formed.
+    pub fn after(
+        done: usize,
+        rows: impl Into<TrainRows>,
+        input: Arc<Input>,
+        batch_size: usize,
+        order: Order,
+        contents: Contents,
+    ) -> Self {
+        let (rows, batch_size) = (rows.into(), batch_size.max(1));
+        let left = rows.rows().div_ceil(batch_size).saturating_sub(done);
         let (sender, batches) = sync_channel(AHEAD);
         let thread = std::thread::spawn(move || {
-            for rows in order.rows(dataset.rows).chunks(batch_size).skip(done) {
-                if sender.send(Batch::form(&dataset, &input, rows, contents)).is_err() {
-                    return;
+            let mut form =
+                |dataset: &Dataset, rows: &[u32]| sender.send(Ok(Batch::form(dataset, &input, rows, contents))).is_ok();
+            let visited = match rows {
+                TrainRows::Memory(dataset) => {
+                    order.rows(dataset.rows).chunks(batch_size).skip(done).all(|rows| form(&dataset, rows));
+                    Ok(())
                 }
+                TrainRows::Shards(shards) => shards.visit(order, done * batch_size, batch_size, &mut form),
+            };
+            if let Err(error) = visited {
+                // Without a receiver nobody asks.
+                let _ = sender.send(Err(error));
             }
         });
-        Self { batches: Some(batches), forming: None, thread: Some(thread), left }
+        Self { batches: Some(batches), forming: None, thread: Some(thread), left, waited: Duration::ZERO, failed: None }
+    }
+
+    /// How long `next` has waited for batches that were not formed yet.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Whether the batches ended because there are no more. Rows in memory always do.
+    ///
+    /// # Errors
+    /// Why rows could not be read.
+    pub fn check(&mut self) -> Result<(), DataError> {
+        self.failed.take().map_or(Ok(()), Err)
     }
 
     /// When the batch was formed that `next` gave last.
@@ -194,12 +229,19 @@ impl Iterator for Batches {
     type Item = Batch;
 
     fn next(&mut self) -> Option<Batch> {
-        if let Some((batch, forming)) = self.batches.as_ref().and_then(|batches| batches.recv().ok()) {
-            self.left -= 1;
-            self.forming = Some(forming);
-            return Some(batch);
+        let start = Instant::now();
+        let received = self.batches.as_ref().and_then(|batches| batches.recv().ok());
+        self.waited += start.elapsed();
+        match received {
+            Some(Ok((batch, forming))) => {
+                self.left -= 1;
+                self.forming = Some(forming);
+                return Some(batch);
+            }
+            Some(Err(error)) => self.failed = Some(error),
+            None => {}
         }
-        // The thread has ended: after the last batch, or because it panicked.
+        // The thread has ended: after the last batch, on an error, or because it panicked.
         self.left = 0;
         if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
             resume_unwind(panic);

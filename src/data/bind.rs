@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::columns::{Columns, ListNeed, Need};
 use super::error::DataError;
+use super::items;
 use super::join::Side;
 use super::source::Selection;
 
@@ -79,7 +80,7 @@ pub fn weights_of(file: &Path, own: &[String], list: &ListNeed) -> Result<Option
     };
     let position = own.iter().position(|name| name == weights);
     let missing = || {
-        let used_by = format!("weights_column of {}", list.need.used_by);
+        let used_by = items::weights_user(&list.need.used_by);
         DataError::missing_column(file, weights, &used_by, own.iter().map(String::as_str))
     };
     position.map(Some).ok_or_else(missing)

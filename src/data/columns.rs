@@ -291,6 +291,29 @@ pub struct ListNeed {
     pub items: Items,
 }
 
+impl ListNeed {
+    /// The list of a row's cell; `weights` is the cell of the weights' column, if they have one.
+    ///
+    /// # Errors
+    /// Weights that cannot be, by the column that has them.
+    pub fn list<'a>(
+        &self,
+        text: &'a str,
+        weights: Option<&str>,
+        missing: &[String],
+        (file, row): (&Path, u64),
+    ) -> Result<List<&'a str>, DataError> {
+        if is_missing(text, missing) {
+            return Ok(List::default());
+        }
+        self.items.of_text(text, weights).map_err(|wrong| {
+            let (column, value) = self.items.weights_column().zip(weights).unwrap_or((&self.need.column, text));
+            let (file, column, value) = (file.to_owned(), column.to_owned(), value.to_owned());
+            DataError::Cell { file, row, column, value, must: wrong.to_string() }
+        })
+    }
+}
+
 /// The columns to read, each once in each role.
 #[derive(Clone, Debug, Default)]
 pub struct Needs {
@@ -342,6 +365,11 @@ impl Columns {
 
     pub fn rows(&self) -> usize {
         self.lines.len()
+    }
+
+    /// Drops all rows, and the texts that they hold.
+    pub fn clear(&mut self) {
+        *self = Self::new(std::mem::take(&mut self.needs));
     }
 
     /// A text column that `needs` names.

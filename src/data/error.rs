@@ -61,6 +61,14 @@ pub enum DataError {
     TableClash { table: String, first: String, second: String, what: String },
     #[error("{key}: {problem}")]
     Config { key: String, problem: String },
+    #[error("{}: this file of the cache is damaged: {problem}; remove the cache's folder, and it is made anew", file.display())]
+    Shard { file: PathBuf, problem: String },
+    #[error("{} changed while the cache was made of it; start again when it is complete", file.display())]
+    SourceChanged { file: PathBuf },
+    #[error(
+        "the run to continue and this config do not fit: {what} of the run {differs}; use the run's own config, with new files"
+    )]
+    Continued { what: String, differs: String },
     #[error("no training rows are left after {after}; loosen it")]
     NoTrainingRows { after: &'static str },
     #[error("writing synthetic rows: {0}")]

@@ -1,5 +1,7 @@
 //! Vocabularies and statistics, taken from the training rows part by part.
 
+use std::collections::HashSet;
+
 use rayon::prelude::*;
 
 use super::columns::{Columns, TextColumn};
@@ -11,16 +13,16 @@ use super::vocab::{Counts, Encoder};
 pub struct Fit {
     /// By table; empty for those that have no vocabulary.
     counts: Vec<Counts>,
-    /// By feature; empty for those that are not numbers.
-    moments: Vec<Moments>,
+    /// By feature; empty for those that are not numbers. `None` where the schema keeps the statistics it has.
+    moments: Option<Vec<Moments>>,
 }
 
 impl Fit {
-    /// For a schema's tables and features.
-    pub fn new(schema: &Schema) -> Self {
+    /// For a schema's tables and features. One that goes on from another keeps its statistics.
+    pub fn new(schema: &Schema, keeps_statistics: bool) -> Self {
         Self {
             counts: schema.tables.iter().map(|_| Counts::default()).collect(),
-            moments: vec![Moments::default(); schema.features.len()],
+            moments: (!keeps_statistics).then(|| vec![Moments::default(); schema.features.len()]),
         }
     }
 
@@ -31,7 +33,7 @@ impl Fit {
                 schema.features.iter().for_each(|feature| count(feature, table, columns, rows, counts));
             }
         });
-        for (feature, moments) in schema.features.iter().zip(&mut self.moments) {
+        for (feature, moments) in schema.features.iter().zip(self.moments.iter_mut().flatten()) {
             if let FeatureKind::Number(_) = feature.kind {
                 let column = columns.number(&feature.name);
                 rows.iter().for_each(|row| moments.add(column[*row as usize]));
@@ -39,16 +41,18 @@ impl Fit {
         }
     }
 
-    /// Gives the schema its vocabularies and statistics, and says what is odd about them.
+    /// Gives the schema its vocabularies and statistics, and says what is odd about them. Texts that it has keep their
+    /// rows; new ones come behind.
     pub fn finish(self, schema: &mut Schema) -> Vec<String> {
         let tables = schema.tables.iter_mut().zip(self.counts).collect::<Vec<_>>();
         tables.into_par_iter().for_each(|(table, counts)| {
             if let Encoder::Vocabulary { min_count, texts } = &mut table.encoder {
-                *texts = counts.vocabulary(*min_count);
+                let known: HashSet<String> = texts.iter().cloned().collect();
+                texts.extend(counts.vocabulary(*min_count).into_iter().filter(|text| !known.contains(text)));
             }
         });
         let mut notes = Vec::new();
-        for (feature, moments) in schema.features.iter_mut().zip(&self.moments) {
+        for (feature, moments) in schema.features.iter_mut().zip(self.moments.iter().flatten()) {
             if let FeatureKind::Number(numbers) = &mut feature.kind
                 && !numbers.fit(moments)
             {

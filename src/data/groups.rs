@@ -11,13 +11,15 @@ use super::error::DataError;
 use super::parquet::ParquetFile;
 use super::source::Selection;
 
-/// Appends a file's rows; whether there was any. Counts in `missed` the rows that found none of each side table.
+/// Appends a file's rows; whether there was any. Counts in `missed` the rows that found none of each side table. `appended`
+/// is told of each row group.
 pub fn read(
     selection: &Selection,
     parquet: &ParquetFile,
     bound: &Bound,
     columns: &mut Columns,
     missed: &mut [usize],
+    appended: &mut dyn FnMut(&mut Columns) -> Result<(), DataError>,
 ) -> Result<bool, DataError> {
     let groups: Vec<usize> = (0..parquet.groups()).collect();
     // As many at once as there are threads, so that memory does not grow with the file.
@@ -27,6 +29,7 @@ pub fn read(
         let read: Vec<Result<Group, DataError>> = some.par_iter().map(read).collect();
         for group in read {
             group?.append(selection, &parquet.file, bound, columns, missed)?;
+            appended(columns)?;
         }
     }
     Ok(groups.iter().any(|group| parquet.rows(*group) > 0))

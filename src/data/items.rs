@@ -1,7 +1,9 @@
 //! Multi-valued cells: their items and weights.
 
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
+use super::columns::finite;
 use crate::config::Keep;
 
 /// How a multi-valued cell is read.
@@ -11,7 +13,9 @@ pub struct Items {
     pub separator: String,
     /// How many items count at most, and which.
     pub max_length: usize,
+    #[serde(default)]
     pub keep: Keep,
+    #[serde(default)]
     pub weights: Option<Weights>,
 }
 
@@ -32,6 +36,11 @@ pub enum WeightsFrom {
     Column(String),
 }
 
+/// Who reads a column of weights, by who reads the items.
+pub fn weights_user(used_by: &str) -> String {
+    format!("weights_column of {used_by}")
+}
+
 /// The items that stay of a cell, with their weights; without weights, each has 1.
 #[derive(Clone, Debug, PartialEq)]
 pub struct List<T> {
@@ -46,8 +55,18 @@ impl<T> Default for List<T> {
     }
 }
 
-/// Why a cell cannot be read: what must be said of its text.
-pub type Wrong = String;
+/// Why a cell cannot be read, as what must be said of its text: that of the weights' column, where they have one.
+#[derive(Debug, Error, PartialEq)]
+pub enum Wrong {
+    #[error("has no weight in its item {item:?}; write it as id{separator}weight")]
+    NoWeight { item: String, separator: String },
+    #[error("has a weight {0:?} that is no finite float32; mend it, or leave the item out")]
+    NotFinite(String),
+    #[error("has a weight {0} below zero, which a mean cannot have; use pooling = \"sum\"")]
+    BelowZero(f64),
+    #[error("should have a weight for each item ({items}), and has {weights}")]
+    Count { weights: usize, items: usize },
+}
 
 impl Items {
     /// The column that weights are read from.
@@ -65,27 +84,25 @@ impl Items {
             return Ok((item, 1.0));
         }
         let Some((id, weight)) = item.rsplit_once(separator) else {
-            return Err(format!("has no weight in its item {item:?}; write it as id{separator}weight"));
+            return Err(Wrong::NoWeight { item: item.to_owned(), separator: separator.clone() });
         };
         Ok((id.trim(), self.weight(weight)?))
     }
 
-    /// A weight's number.
-    pub fn weight(&self, text: &str) -> Result<f64, Wrong> {
+    fn weight(&self, text: &str) -> Result<f64, Wrong> {
         let text = text.trim();
-        let weight =
-            super::columns::finite(text).ok_or_else(|| format!("has a weight {text:?} that is no finite number"))?;
-        self.check_weight(weight)
+        let weight = finite(text).filter(|weight| (*weight as f32).is_finite());
+        self.check_weight(weight.ok_or_else(|| Wrong::NotFinite(text.to_owned()))?)
     }
 
     /// # Errors
     /// A weight that is not finite in f32, or below zero where a mean divides by their sum.
     pub fn check_weight(&self, weight: f64) -> Result<f64, Wrong> {
         if !(weight as f32).is_finite() {
-            return Err(format!("has a weight {weight} that is no finite number"));
+            return Err(Wrong::NotFinite(weight.to_string()));
         }
         if weight < 0.0 && self.weights.as_ref().is_some_and(|weights| weights.mean) {
-            return Err(format!("has a weight {weight} below zero, which a mean cannot have; use pooling = \"sum\""));
+            return Err(Wrong::BelowZero(weight));
         }
         Ok(weight)
     }
@@ -109,20 +126,24 @@ impl Items {
 
     /// The list of a cell. `weights` is the text of the weights' column.
     pub fn of_text<'a>(&self, text: &'a str, weights: Option<&str>) -> Result<List<&'a str>, Wrong> {
-        let mut items =
-            text.split(&self.separator).map(|item| self.item(item.trim())).collect::<Result<Vec<_>, _>>()?;
+        let mut items = self.split(text).map(|item| self.item(item)).collect::<Result<Vec<_>, _>>()?;
         if let Some(weights) = weights {
-            let found: Vec<&str> = weights.split(&self.separator).collect();
-            if found.len() != items.len() {
-                return Err(format!("has {} items, and {} weights", items.len(), found.len()));
+            let found = self.split(weights).count();
+            if found != items.len() {
+                return Err(Wrong::Count { weights: found, items: items.len() });
             }
-            for ((item, weight), text) in items.iter_mut().zip(found) {
+            for ((item, weight), text) in items.iter_mut().zip(self.split(weights)) {
                 if !item.is_empty() {
                     *weight = self.weight(text)?;
                 }
             }
         }
         Ok(self.cut(items, |item| item.is_empty()))
+    }
+
+    /// What stands between separators, trimmed; nothing in an empty text.
+    fn split<'a>(&self, text: &'a str) -> impl Iterator<Item = &'a str> {
+        (!text.is_empty()).then(|| text.split(&self.separator)).into_iter().flatten().map(str::trim)
     }
 }
 
@@ -164,20 +185,26 @@ mod tests {
     fn weights_of_a_column_go_with_the_items_of_their_places() {
         let items = items(Keep::Last, Some(Weights { from: WeightsFrom::Column("w".into()), mean: false }));
         assert_eq!(items.of_text("a,,b,c,d", Some("1,,3,4,5")).unwrap().items, [("b", 3.0), ("c", 4.0), ("d", 5.0)]);
-        assert_eq!(items.of_text("a,b", Some("1")).unwrap_err(), "has 2 items, and 1 weights");
-        assert!(items.of_text("a,b", Some("1,x")).unwrap_err().starts_with("has a weight \"x\" that is no finite"));
+        assert_eq!(items.of_text("", Some("")).unwrap(), List::default());
+        for (weights, wrong) in [
+            ("1", Wrong::Count { weights: 1, items: 2 }),
+            ("", Wrong::Count { weights: 0, items: 2 }),
+            ("1,x", Wrong::NotFinite("x".into())),
+        ] {
+            assert_eq!(items.of_text("a,b", Some(weights)), Err(wrong));
+        }
     }
 
     #[test]
     fn weights_that_cannot_be_are_told() {
         for (text, mean, wanted) in [
-            ("a:1,b", false, "has no weight in its item \"b\"; write it as id:weight"),
-            ("a:", false, "has a weight \"\" that is no finite number"),
-            ("a:inf", false, "has a weight \"inf\" that is no finite number"),
-            ("a:1e39", false, "has a weight 1000000000000000000000000000000000000000 that is no finite number"),
-            ("a:-1", true, "has a weight -1 below zero, which a mean cannot have; use pooling = \"sum\""),
+            ("a:1,b", false, Wrong::NoWeight { item: "b".into(), separator: ":".into() }),
+            ("a:", false, Wrong::NotFinite(String::new())),
+            ("a:inf", false, Wrong::NotFinite("inf".into())),
+            ("a:1e39", false, Wrong::NotFinite("1e39".into())),
+            ("a:-1", true, Wrong::BelowZero(-1.0)),
         ] {
-            assert_eq!(weighted(mean).of_text(text, None).unwrap_err(), wanted);
+            assert_eq!(weighted(mean).of_text(text, None), Err(wanted));
         }
     }
 }

@@ -10,7 +10,6 @@ use super::bind::weights_of;
 use super::columns::{ListColumn, ListNeed, TextColumn, is_missing};
 use super::error::DataError;
 use super::file::DataFile;
-use super::items::List;
 use super::parquet::ParquetFile;
 use super::reader::{Dialect, RecordReader};
 use super::records::cell;
@@ -120,19 +119,8 @@ impl Side {
                 column.push(Some(text(*i, name)?), &self.missing);
             }
             for ((i, weights, list), (name, column)) in read.lists.iter().zip(&mut self.lists) {
-                let (value, weights) = (text(*i, name)?, weights.map(|i| text(i, name)).transpose()?);
-                let items = match is_missing(value, &self.missing) {
-                    true => Ok(List::default()),
-                    false => list.items.of_text(value, weights),
-                };
-                let (file, column_name, value) = (reader.file().to_owned(), name.clone(), value.to_owned());
-                column.push(&items.map_err(|must| DataError::Cell {
-                    file,
-                    row: line,
-                    column: column_name,
-                    value,
-                    must,
-                })?);
+                let weights = weights.map(|i| text(i, list.items.weights_column().unwrap_or(name))).transpose()?;
+                column.push(&list.list(text(*i, name)?, weights, &self.missing, (reader.file(), line))?);
             }
         }
         Ok(lines.len())

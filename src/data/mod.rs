@@ -3,17 +3,20 @@
 mod arrays;
 mod batch;
 mod bind;
+mod cache;
 mod cells;
 mod columns;
 mod dataset;
 mod encode;
 mod error;
+mod extend;
 mod file;
 mod fit;
 mod groups;
 mod items;
 mod join;
 mod labels;
+mod list_arrays;
 mod numbers;
 mod parquet;
 mod paths;
@@ -22,26 +25,31 @@ mod records;
 mod resolve;
 mod schema;
 mod segments;
+mod shards;
+mod size;
 mod source;
 mod split;
 mod synthetic;
 mod vocab;
+mod windows;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-pub use batch::{Batch, Batches, Contents, Forming, Held, Order};
+pub use batch::{BATCHES_AT_ONCE, Batch, Batches, Contents, Forming, Held, Order};
 pub use cells::{Cells, GroupCells, Part, TextCells};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;
 pub use numbers::Numbers;
 pub use schema::{Feature, FeatureKind, Schema, TableEncoder};
 pub use segments::Segments;
+pub use shards::{Shards, StreamMemory, TrainRows};
+pub use size::BatchSize;
 pub use synthetic::write_csv;
 pub use vocab::{Encoder, fnv1a};
 
-use crate::config::TaskConfig;
-use crate::config::{DataConfig, FeatureConfig};
+use crate::config::{DataConfig, FeatureConfig, StreamConfig, TaskConfig};
 use columns::{Columns, Needs};
 use encode::{Groups, encode};
 use fit::Fit;
@@ -75,15 +83,17 @@ pub struct Loading {
 
 /// Reads, splits and encodes a config's data. Vocabularies and statistics come from the training rows alone.
 ///
-/// `seed` decides the splits by ratio. Paths in the config are relative to `data_dir`.
+/// `seed` decides the splits by ratio. Paths in the config are relative to `data_dir`. With a `run`'s schema to go on from,
+/// its vocabularies are added to and its statistics stay.
 pub fn load(
     data: &DataConfig,
     features: &[FeatureConfig],
     tasks: &[TaskConfig],
     data_dir: &Path,
     seed: u64,
+    run: Option<&Schema>,
 ) -> Result<Splits, DataError> {
-    load_with_cells(data, features, tasks, data_dir, seed).map(|(splits, _)| splits)
+    load_with_cells(data, features, tasks, data_dir, seed, run).map(|(splits, _)| splits)
 }
 
 /// [`load`], with the rows as they were read.
@@ -93,11 +103,13 @@ pub fn load_with_cells(
     tasks: &[TaskConfig],
     data_dir: &Path,
     seed: u64,
+    run: Option<&Schema>,
 ) -> Result<(Splits, Cells), DataError> {
     let start = Instant::now();
     split::check(data)?;
     let sources = sources(data, data_dir)?;
     let mut schema = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
+    run.map_or(Ok(()), |run| schema.extend(run))?;
     let mut columns = Columns::new(needs(&schema, data, true));
     let mut selection = Selection::new(&schema.dialect, &schema.joins, &schema.filter, data_dir, &columns)?;
     let mut ends = [0; 3];
@@ -122,7 +134,7 @@ pub fn load_with_cells(
     }
 
     let mut notes = selection.notes();
-    let mut fit = Fit::new(&schema);
+    let mut fit = Fit::new(&schema, run.is_some());
     fit.add(&schema, &columns, &parts.train);
     notes.extend(fit.finish(&mut schema));
     let encode = |rows: &[u32]| -> Result<Dataset, DataError> {
@@ -133,20 +145,82 @@ pub fn load_with_cells(
     let mut tally = Tally::default();
     tally.add(tasks.len(), &train.labels, &train.masks);
     notes.extend(tally.notes(tasks));
-    let mut optional = |name: &str, rows: &[u32], wanted: bool| {
-        if wanted && rows.is_empty() {
-            notes.push(format!("no {name} rows are left after data.filter and data.split"));
-        }
-        (!rows.is_empty()).then(|| encode(rows)).transpose()
-    };
-    let split = data.split.clone().unwrap_or_default();
-    let wants_valid = split.valid_from.or(split.valid_ratio).or(split.valid_of_test).is_some();
-    let valid = optional("validation", &parts.valid, wants_valid || !data.valid.is_empty())?;
-    let wants_test = split.test_from.or(split.test_ratio).is_some();
-    let test = optional("test", &parts.test, wants_test || !data.test.is_empty())?;
+    notes.extend(what_is_missing(data, parts.valid.is_empty(), parts.test.is_empty()));
+    let optional = |rows: &[u32]| (!rows.is_empty()).then(|| encode(rows)).transpose();
+    let (valid, test) = (optional(&parts.valid)?, optional(&parts.test)?);
     notes.iter().for_each(|note| log::warn!("{note}"));
     let loading = Loading { rows: columns.rows(), read, encode: start.elapsed().as_secs_f64() - read };
     Ok((Splits { schema, train, valid, test, notes, loading }, Cells { columns, parts }))
+}
+
+/// A config's data, ready to stream.
+#[derive(Debug)]
+pub struct Streamed {
+    pub schema: Schema,
+    pub train: Arc<Shards>,
+    pub valid: Option<Dataset>,
+    pub test: Option<Dataset>,
+    /// `read` has the making of the cache in it, where there was none; `encode` is the reading of rows to judge by.
+    pub loading: Loading,
+}
+
+/// As [`load`], with the training rows in a cache on disk, which is made first where there is none that holds. Rows to
+/// judge by are in memory, for exact metrics.
+pub fn stream(
+    data: &DataConfig,
+    stream: &StreamConfig,
+    features: &[FeatureConfig],
+    tasks: &[TaskConfig],
+    data_dir: &Path,
+    seed: u64,
+    run: Option<&Schema>,
+) -> Result<Streamed, DataError> {
+    let start = Instant::now();
+    split::check(data)?;
+    if !wants_valid(data) && !wants_test(data) {
+        return Err(nothing_to_judge_by());
+    }
+    let sources = sources(data, data_dir)?;
+    let mut unfitted = unfitted(data, features, tasks, data_dir, &sources[0][0])?;
+    run.map_or(Ok(()), |run| unfitted.extend(run))?;
+    let folder = stream.cache.clone();
+    let asked = cache::Asked { data, stream, sources: &sources, data_dir, seed, keeps_statistics: run.is_some() };
+    let opened = cache::open(&asked, &folder, unfitted)?;
+    opened.notes.iter().for_each(|note| log::warn!("{note}"));
+    let read = start.elapsed().as_secs_f64();
+    let held = |shards: &[cache::Shard]| (!shards.is_empty()).then(|| shards::load(&folder, shards.iter())).transpose();
+    let (valid, test) = (held(&opened.valid)?, held(&opened.test)?);
+    if valid.is_none() && test.is_none() {
+        return Err(nothing_to_judge_by());
+    }
+    let judged = [&valid, &test].into_iter().flatten().map(|rows| rows.rows).sum::<usize>();
+    let train = Arc::new(Shards::new(folder, opened.train, stream, opened.lock));
+    let loading = Loading { rows: train.rows() + judged, read, encode: start.elapsed().as_secs_f64() - read };
+    Ok(Streamed { schema: opened.schema, train, valid, test, loading })
+}
+
+fn nothing_to_judge_by() -> DataError {
+    DataError::config(
+        "data.stream",
+        "takes validation or test rows for its figures; set data.split, data.valid or data.test",
+    )
+}
+
+fn wants_valid(data: &DataConfig) -> bool {
+    let split = data.split.clone().unwrap_or_default();
+    split.valid_from.or(split.valid_ratio).or(split.valid_of_test).is_some() || !data.valid.is_empty()
+}
+
+fn wants_test(data: &DataConfig) -> bool {
+    let split = data.split.clone().unwrap_or_default();
+    split.test_from.or(split.test_ratio).is_some() || !data.test.is_empty()
+}
+
+/// A line for each part that the config asks for and that has no row.
+fn what_is_missing(data: &DataConfig, no_valid: bool, no_test: bool) -> Vec<String> {
+    let parts = [("validation", wants_valid(data) && no_valid), ("test", wants_test(data) && no_test)];
+    let missing = parts.into_iter().filter(|(_, is_missing)| *is_missing);
+    missing.map(|(name, _)| format!("no {name} rows are left after data.filter and data.split")).collect()
 }
 
 /// Encodes files with a stored schema.

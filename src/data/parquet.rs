@@ -15,6 +15,8 @@ use parquet::file::metadata::ColumnChunkMetaData;
 use super::arrays::{self, Refused};
 use super::columns::{ListColumn, ListNeed, Need, TextColumn};
 use super::error::{DataError, not_a_number};
+use super::items::weights_user;
+use super::list_arrays;
 
 /// What a Parquet file begins and ends with.
 const MAGIC: [u8; 4] = *b"PAR1";
@@ -140,12 +142,13 @@ impl ParquetFile {
         let mut lists = ListColumn::new(&need.items);
         let columns: Vec<usize> = std::iter::once(column).chain(weights).collect();
         self.each(group, &columns, &need.need.used_by, |read| {
-            arrays::lists(read[0], read.get(1).copied(), &need.items, missing, &mut lists)
+            list_arrays::lists(read[0], read.get(1).copied(), &need.items, missing, &mut lists)
         })?;
         Ok(lists)
     }
 
-    /// Decodes columns of a row group, and gives the arrays of the same rows to `take`. Errors are of the first column.
+    /// Decodes columns of a row group, and gives the arrays of the same rows to `take`; the second has the weights of the
+    /// first, which is used by `used_by`.
     fn each(
         &self,
         group: usize,
@@ -166,15 +169,15 @@ impl ParquetFile {
             // A batch has its columns in the order of the file.
             let place = |column: &usize| columns.iter().filter(|other| *other < column).count();
             let arrays: Vec<&ArrayRef> = columns.iter().map(|column| batch.column(place(column))).collect();
-            take(&arrays).map_err(|refused| self.refusal(refused, group, first, columns[0], used_by))?;
+            take(&arrays).map_err(|refused| self.refusal(refused, group, first, columns, used_by))?;
             first += batch.num_rows();
         }
         Ok(())
     }
 
     /// The error of an array whose first row is number `first` of a group.
-    fn refusal(&self, refused: Refused, group: usize, first: usize, column: usize, used_by: &str) -> DataError {
-        let (file, column) = (self.file.clone(), self.columns[column].clone());
+    fn refusal(&self, refused: Refused, group: usize, first: usize, columns: &[usize], used_by: &str) -> DataError {
+        let (file, column) = (self.file.clone(), self.columns[columns[0]].clone());
         let number = |row: usize| self.first_row(group) + (first + row) as u64;
         match refused {
             Refused::Type { found, remedy } => {
@@ -183,7 +186,10 @@ impl ParquetFile {
             Refused::Number { row, value } => {
                 DataError::Cell { file, row: number(row), column, value, must: not_a_number(used_by, "") }
             }
-            Refused::Cell { row, value, must } => DataError::Cell { file, row: number(row), column, value, must },
+            Refused::Items { row, value, wrong } => {
+                DataError::Cell { file, row: number(row), column, value, must: wrong.to_string() }
+            }
+            Refused::Weights(refused) => self.refusal(*refused, group, first, &columns[1..], &weights_user(used_by)),
         }
     }
 }

@@ -83,18 +83,8 @@ impl<'a> Row<'a> {
             (Some(position), Some(name)) => Some(own(Place::Own(position), name)?),
             _ => None,
         };
-        if is_missing(text, &self.selection.dialect.missing) {
-            column.push(&List::default());
-            return Ok(());
-        }
-        let items = need.items.of_text(text, weights).map_err(|must| DataError::Cell {
-            file: self.file.to_owned(),
-            row: self.line,
-            column: need.need.column.clone(),
-            value: text.to_owned(),
-            must,
-        })?;
-        column.push(&items);
+        let missing = &self.selection.dialect.missing;
+        column.push(&need.list(text, weights, missing, (self.file, self.line))?);
         Ok(())
     }
 

@@ -115,6 +115,17 @@ impl Schema {
         needs
     }
 
+    /// This schema with the vocabularies and statistics of another, from which it differs in tables' dims and in what of the
+    /// tasks shapes the model alone.
+    pub(super) fn fitted_as(mut self, fitted: Self) -> Self {
+        self.features = fitted.features;
+        for (table, fitted) in self.tables.iter_mut().zip(fitted.tables) {
+            table.encoder = fitted.encoder;
+        }
+        self.input = self.fitted_input();
+        self
+    }
+
     /// Whether a schema that was read back fits itself and a config's tasks.
     ///
     /// # Errors

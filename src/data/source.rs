@@ -91,24 +91,66 @@ impl Selection {
 
     /// Appends a source's rows.
     pub fn read(&mut self, source: &Source, columns: &mut Columns) -> Result<(), DataError> {
+        self.read_rows(source, columns, usize::MAX, &mut |_| Ok(()))
+    }
+
+    /// Hands a source's rows to `each` as soon as there are `least` of them, and those left at the end: a text file's one
+    /// by one, so that there are no more, and a Parquet file's by row group. `columns` is cleared before and behind each.
+    pub fn read_parts(
+        &mut self,
+        source: &Source,
+        columns: &mut Columns,
+        least: usize,
+        each: &mut dyn FnMut(&Columns) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
+        columns.clear();
+        let mut hand_over = |columns: &mut Columns| {
+            each(columns)?;
+            columns.clear();
+            Ok(())
+        };
+        self.read_rows(source, columns, least, &mut hand_over)?;
+        if columns.rows() == 0 { Ok(()) } else { hand_over(columns) }
+    }
+
+    /// Appends rows; `full` empties columns that have `least`.
+    fn read_rows(
+        &mut self,
+        source: &Source,
+        columns: &mut Columns,
+        least: usize,
+        full: &mut dyn FnMut(&mut Columns) -> Result<(), DataError>,
+    ) -> Result<(), DataError> {
         let (rows, file) = (Rows::open(source, &self.dialect)?, source.file());
         let bound = Bound::new(&file, &rows.columns(), self, columns)?;
         columns.files.push((file.clone(), columns.rows()));
-        let before = columns.rows();
+        let (before, mut handed) = (columns.rows(), 0);
         let mut missed = vec![0; self.sides.len()];
+        let mut appended = |columns: &mut Columns| {
+            if columns.rows() >= least {
+                handed += columns.rows();
+                full(columns)?;
+                columns.files.push((file.clone(), 0));
+            }
+            Ok(())
+        };
         let any = match rows {
             Rows::File(DataFile::Text(mut reader)) => {
-                self.read_records(&file, &bound, columns, &mut missed, &mut |record| reader.read(record))?
+                let mut next = |record: &mut ByteRecord| reader.read(record);
+                self.read_records(&file, &bound, columns, &mut missed, &mut next, &mut appended)?
             }
             Rows::Synthetic(mut generator) => {
-                self.read_records(&file, &bound, columns, &mut missed, &mut |record| Ok(generator.read(record)))?
+                let mut next = |record: &mut ByteRecord| Ok(generator.read(record));
+                self.read_records(&file, &bound, columns, &mut missed, &mut next, &mut appended)?
             }
-            Rows::File(DataFile::Parquet(parquet)) => groups::read(self, &parquet, &bound, columns, &mut missed)?,
+            Rows::File(DataFile::Parquet(parquet)) => {
+                groups::read(self, &parquet, &bound, columns, &mut missed, &mut appended)?
+            }
         };
         if !any {
             return Err(DataError::HeaderOnly { file });
         }
-        self.kept += columns.rows() - before;
+        self.kept += handed + columns.rows() - before;
         self.misses.iter_mut().zip(missed).for_each(|(misses, missed)| *misses += missed);
         if u32::try_from(columns.rows()).is_err() {
             return Err(DataError::config("data", format!("{} rows are more than 2^32", columns.rows())));
@@ -124,6 +166,7 @@ impl Selection {
         columns: &mut Columns,
         missed: &mut [usize],
         next: &mut dyn FnMut(&mut ByteRecord) -> Result<Option<u64>, DataError>,
+        appended: &mut dyn FnMut(&mut Columns) -> Result<(), DataError>,
     ) -> Result<bool, DataError> {
         let (mut record, mut any) = (ByteRecord::new(), false);
         let mut side_rows = vec![None; self.sides.len()];
@@ -133,6 +176,7 @@ impl Selection {
             if row.join_and_filter(bound, &mut side_rows)? {
                 row.append(bound, &side_rows, columns)?;
                 missed.iter_mut().zip(&side_rows).for_each(|(missed, row)| *missed += usize::from(row.is_none()));
+                appended(columns)?;
             }
         }
         Ok(any)

@@ -17,6 +17,8 @@ pub struct AdapterSummary {
     /// Bytes.
     pub max_buffer: u64,
     pub max_binding: u64,
+    /// Of its own, or that it shares with the host; None where the driver does not tell.
+    pub memory: Option<u64>,
     pub max_workgroup_memory: u32,
     pub max_invocations: u32,
     pub storage_buffers: u32,
@@ -106,6 +108,7 @@ fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
         wgpu::DeviceType::Other => "other",
     };
     AdapterSummary {
+        memory: memory(adapter),
         index,
         name: info.name,
         kind,
@@ -120,4 +123,23 @@ fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
         f16: features.contains(wgpu::Features::SHADER_F16),
         timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
     }
+}
+
+/// Bytes of the largest heap that lies with the device, which Vulkan tells.
+#[cfg(not(any(target_vendor = "apple", target_family = "wasm")))]
+fn memory(adapter: &wgpu::Adapter) -> Option<u64> {
+    /// VK_MEMORY_HEAP_DEVICE_LOCAL_BIT
+    const DEVICE_LOCAL: u32 = 1;
+    // SAFETY: the adapter is only asked, and outlives the question.
+    let vulkan = unsafe { adapter.as_hal::<wgpu::hal::api::Vulkan>() }?;
+    let instance = vulkan.shared_instance().raw_instance();
+    // SAFETY: the physical device is of this instance.
+    let memory = unsafe { instance.get_physical_device_memory_properties(vulkan.raw_physical_device()) };
+    let heaps = &memory.memory_heaps[..memory.memory_heap_count as usize];
+    heaps.iter().filter(|heap| heap.flags.as_raw() & DEVICE_LOCAL != 0).map(|heap| heap.size).max()
+}
+
+#[cfg(any(target_vendor = "apple", target_family = "wasm"))]
+fn memory(_: &wgpu::Adapter) -> Option<u64> {
+    None
 }

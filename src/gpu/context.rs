@@ -9,6 +9,11 @@ use crate::kernels::variant::Abilities;
 /// Bytes that are written or read at once: so much staging memory is taken at the most.
 const PIECE: usize = 32 << 20;
 
+/// Bytes that a buffer is given which may have to grow.
+pub fn with_room_to_spare(bytes: usize) -> usize {
+    bytes * 3 / 2
+}
+
 /// Whether shaders check bounds and loops. The fast setting relies on conformance having run with both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Checks {
@@ -135,7 +140,7 @@ impl Context {
         if bytes as u64 <= buffer.size() {
             return Ok(false);
         }
-        let spared = (bytes * 3 / 2).min(usize::try_from(self.max_binding).unwrap_or(usize::MAX));
+        let spared = with_room_to_spare(bytes).min(usize::try_from(self.max_binding).unwrap_or(usize::MAX));
         *buffer = self.storage(what, spared.max(bytes))?;
         Ok(true)
     }

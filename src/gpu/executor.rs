@@ -15,7 +15,7 @@ use crate::optim::Rule;
 use crate::plan::{Parameters, Plan, TensorId};
 
 /// Bytes of predictions that gather on the device before they are read.
-const PREDICTION_BYTES: usize = 64 << 20;
+pub(super) const PREDICTION_BYTES: usize = 64 << 20;
 
 /// Bytes of weight gradients that are read back for their norm at most.
 const GRADIENT_BYTES: u64 = 8 << 20;
@@ -50,6 +50,11 @@ impl Gpu {
     /// What decides which variants of kernels this device can run.
     pub fn abilities(&self) -> Abilities {
         self.context.abilities
+    }
+
+    /// Bytes of the largest data set that fits a buffer.
+    pub fn most_held_bytes(&self) -> u64 {
+        self.context.max_binding
     }
 
     /// Whether shaders check every index and loop.
@@ -134,9 +139,18 @@ impl GpuExecutor {
         Ok(())
     }
 
+    /// Sees to it that the optimizers' arrays are there, behind the steps that are recorded.
+    pub(super) fn keep_state(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
+        if self.loaded.is_ready(rule) {
+            return Ok(());
+        }
+        self.flush()?;
+        self.loaded.keep_state(&self.context, rule)
+    }
+
     /// Runs ops once over the batch that was uploaded last, and waits for them.
     pub(super) fn run(&mut self, ops: &[StepOp], batch: &Batch, rule: &Rule) -> Result<(), ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)?;
+        self.keep_state(rule)?;
         self.record("ops", ops.iter().copied(), batch, rule, |_, _| {});
         self.flush()?;
         self.context.wait(None)
@@ -168,6 +182,11 @@ impl GpuExecutor {
         (self.recorder.submissions, report.map(|r| r.allocations.len()))
     }
 
+    /// Bytes of device memory in use, where the driver's allocator tells.
+    pub fn allocated_bytes(&self) -> Option<u64> {
+        self.context.device.generate_allocator_report().map(|r| r.total_allocated_bytes)
+    }
+
     /// Reads back `rows` logits of each task, `[rows, tasks]`.
     fn read_logits(
         &mut self,
@@ -191,7 +210,7 @@ impl Executor for GpuExecutor {
     }
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)?;
+        self.keep_state(rule)?;
         self.upload(batch, Some((rule, step)))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
@@ -268,11 +287,11 @@ impl Executor for GpuExecutor {
     }
 
     fn prepare(&mut self, rule: &Rule) -> Result<(), ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)
+        self.keep_state(rule)
     }
 
     fn state(&self) -> Vec<(String, Vec<usize>)> {
-        self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
+        self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
     fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {

@@ -7,7 +7,7 @@ use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
 use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
-use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, weight_grad};
+use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, norm, weight_grad};
 use crate::optim::{Formulas, Rule};
 use crate::plan::{Parameters, Plan};
 
@@ -24,6 +24,8 @@ pub struct Loaded {
     weight_tiles: u32,
     /// Whose arrays the optimizers have; none before the first step.
     pub formulas: Option<Formulas>,
+    /// As they were made for it, and the tables cut.
+    rule: Option<Rule>,
 }
 
 impl Loaded {
@@ -45,7 +47,18 @@ impl Loaded {
         let slots = weight_grad::slots(batch_size);
         let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
-        Ok(Self { plan, batch_size, capacity, buffers, pipelines, stages, variants, weight_tiles, formulas: None })
+        Ok(Self {
+            plan,
+            batch_size,
+            capacity,
+            buffers,
+            pipelines,
+            stages,
+            variants,
+            weight_tiles,
+            formulas: None,
+            rule: None,
+        })
     }
 
     /// A step's numbers, so far as they follow from the plan.
@@ -63,14 +76,20 @@ impl Loaded {
         Ok(())
     }
 
+    /// Whether the optimizers' arrays are those of a rule.
+    pub fn is_ready(&self, rule: &Rule) -> bool {
+        self.rule.as_ref() == Some(rule)
+    }
+
     /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
     pub fn keep_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
-        let fits = |formulas: &Formulas| rule.fits(formulas);
-        if !self.formulas.as_ref().is_some_and(fits) {
+        let has_changed = self.buffers.tables.regroup(context, &self.plan, rule)?;
+        if has_changed || !self.formulas.as_ref().is_some_and(|formulas| rule.fits(formulas)) {
             self.buffers.make_state(context, &self.plan, rule)?;
             self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
             self.formulas = Some(rule.formulas(self.plan.embedding.parameters.len()));
         }
+        self.rule = Some(rule.clone());
         Ok(())
     }
 
@@ -114,6 +133,10 @@ impl Loaded {
             StepOp::WeightGrad => {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
             }
+            StepOp::NormGrad => {
+                let (_, columns) = norm::norms(place);
+                (&s.norm_grad, norm::workgroups(columns, self.batch_size, p.norm_grad.group()))
+            }
             StepOp::Optimizer => {
                 (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))
             }
@@ -126,18 +149,21 @@ impl Loaded {
 
     /// Ops over tables: one dispatch for each shard that has work.
     fn dispatch_shards(&self, pass: &mut wgpu::ComputePass, op: StepOp, rule: &Rule) {
-        let formula = rule.tables.formula();
-        for (stages, shard) in self.stages.shards.iter().zip(&self.buffers.tables.of_batch) {
-            let bound = match op {
-                StepOp::EmbeddingRows => &stages.rows,
-                StepOp::EmbeddingMarks => &stages.marks,
-                StepOp::EmbeddingOthers => stages.others.get(formula),
-                _ => stages.update.get(formula),
-            };
-            let group = self.pipelines.embedding_rows.group();
-            let workgroups = match op {
-                StepOp::EmbeddingOthers => shard.whole_workgroups(group),
-                _ => shard.segment_workgroups(&self.plan, group),
+        let (tables, group) = (&self.buffers.tables, self.pipelines.embedding_rows.group());
+        let rules = tables.rules(&self.plan, rule);
+        for ((stages, shard), own) in self.stages.shards.iter().zip(&tables.of_batch).zip(rules) {
+            let of_segments = shard.segment_workgroups(&self.plan, group);
+            let (bound, workgroups) = match (op, own.formula()) {
+                (StepOp::EmbeddingRows, _) => (&stages.rows, of_segments),
+                (StepOp::EmbeddingUpdate, Some(formula)) if formula.is_by_row() => {
+                    (stages.update.get(formula), shard.row_workgroups(group))
+                }
+                (StepOp::EmbeddingUpdate, Some(formula)) => (stages.update.get(formula), of_segments),
+                (StepOp::EmbeddingMarks, _) if own.moves_others() => (&stages.marks, of_segments),
+                (StepOp::EmbeddingOthers, Some(formula)) if own.moves_others() => {
+                    (stages.others.get(formula), shard.whole_workgroups(group))
+                }
+                _ => continue,
             };
             bound.dispatch(pass, workgroups);
         }
@@ -146,7 +172,7 @@ impl Loaded {
     /// The values of a tensor of the state, row by row without padding.
     pub fn read_state(&self, context: &Context, name: &str) -> Result<Vec<f32>, ExecutorError> {
         let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
-        let mut floats = vec![0f32; tensor.parameter.len()];
+        let mut floats = vec![0f32; tensor.alone().len()];
         for (buffer, from, part) in self.buffers.state(&tensor) {
             context.read_into(buffer, from, &mut floats[part])?;
         }
@@ -156,7 +182,7 @@ impl Loaded {
     /// Replaces a tensor of the state.
     pub fn write_state(&self, context: &Context, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
         let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
-        let mut floats = vec![0f32; tensor.parameter.len()];
+        let mut floats = vec![0f32; tensor.alone().len()];
         tensor.alone().pack(values, &mut floats);
         for (buffer, to, part) in self.buffers.state(&tensor) {
             context.write(buffer, to, &floats[part])?;

@@ -4,6 +4,7 @@ mod adapter;
 mod context;
 mod executor;
 mod loaded;
+mod memory;
 mod pipeline;
 mod recorder;
 mod replay;

@@ -17,6 +17,17 @@ const IN_FLIGHT: usize = 2;
 /// Bytes of a piece of staging memory, where no write is larger.
 const STAGING: u64 = 1 << 20;
 
+/// Bytes of staging memory where each step uploads so many.
+pub fn staging_bytes(of_step: usize) -> usize {
+    let piece = STAGING as usize;
+    let of_submission = match of_step > piece {
+        true => STEPS_PER_SUBMISSION * of_step + piece,
+        false => (STEPS_PER_SUBMISSION * of_step).next_multiple_of(piece),
+    };
+    // Those in flight, and the one being recorded.
+    (IN_FLIGHT + 1) * of_submission
+}
+
 pub struct Recorder {
     belt: StagingBelt,
     encoder: Option<wgpu::CommandEncoder>,

@@ -9,16 +9,16 @@ use super::pipeline::{Bound, Pipeline};
 use super::tables::Tables;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
-use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, optimizer, weight_grad};
+use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, norm, optimizer, weight_grad};
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
 
-/// One of each optimizer's formula.
-pub struct ByFormula<T>([T; Formula::ALL.len()]);
+/// One of each formula, in the order of [`Formula::ALL`], whose first are [`Formula::DENSE`].
+pub struct ByFormula<T>(Vec<T>);
 
 impl<T> ByFormula<T> {
-    fn new(of: impl Fn(Formula) -> T) -> Self {
-        Self(Formula::ALL.map(of))
+    fn new(formulas: &[Formula], of: impl Fn(Formula) -> T) -> Self {
+        Self(formulas.iter().map(|&formula| of(formula)).collect())
     }
 
     pub fn get(&self, formula: Formula) -> &T {
@@ -35,6 +35,7 @@ pub struct Pipelines {
     pub embedding_marks: Pipeline,
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
+    pub norm_grad: Pipeline,
     pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
@@ -75,6 +76,7 @@ pub struct Buffers {
     pub fields: wgpu::Buffer,
     pub tasks: wgpu::Buffer,
     pub layers: wgpu::Buffer,
+    pub norms: wgpu::Buffer,
     /// Of levels, then the towers; each one dispatch or several.
     forward: Vec<Vec<Program>>,
     input_grad: Vec<Vec<Program>>,
@@ -92,6 +94,7 @@ pub struct Stages {
     pub towers: Vec<BoundLevel>,
     pub loss_sums: Bound,
     pub weight_grad: Bound,
+    pub norm_grad: Bound,
     pub optimizer: ByFormula<Bound>,
 }
 
@@ -111,11 +114,12 @@ impl Pipelines {
             gather: new("gather"),
             embedding_rows: new("embedding_rows"),
             embedding_forward: new("embedding_forward"),
-            embedding_update: ByFormula::new(|formula| kernel(embedding::update_kernel(formula))),
+            embedding_update: ByFormula::new(&Formula::ALL, |formula| kernel(embedding::update_kernel(formula))),
             embedding_marks: new("embedding_marks"),
-            embedding_others: ByFormula::new(|formula| kernel(embedding::others_kernel(formula))),
+            embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
-            optimizer: ByFormula::new(|formula| kernel(optimizer::kernel(formula))),
+            norm_grad: new("norm_weight_grad"),
+            optimizer: ByFormula::new(&Formula::DENSE, |formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
         }
@@ -171,6 +175,7 @@ impl Buffers {
             fields: context.upload("fields", &kernels::embedding::fields(place))?,
             tasks: context.upload("tasks", &loss::tasks(place))?,
             layers: context.upload("layers", layers)?,
+            norms: context.upload("norms", &norm::norms(place).0)?,
             forward: plan.blocks().map(|l| programs(level::forward(l, place))).collect::<Result<_, _>>()?,
             input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
             towers: programs(level::towers(place))?,
@@ -213,7 +218,11 @@ impl Buffers {
                 let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
                 vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
             }
-            Block::Table(_) => self.tables.parts(p.offset..p.offset + p.len(), array).collect(),
+            Block::Table(_) => {
+                let is_by_row = tensor.array.is_some_and(|array| array.is_by_row);
+                let unit = if is_by_row { p.stride } else { 1 };
+                self.tables.parts(p.offset..p.offset + p.len(), array, unit).collect()
+            }
         }
     }
 
@@ -221,7 +230,7 @@ impl Buffers {
     pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
         let dense = rule.optimizer;
         self.dense_state = state(context, "the dense parameters", dense.formula(), plan.dense.len, dense.initial())?;
-        self.tables.make_state(context, rule)
+        self.tables.make_state(context, plan, rule)
     }
 }
 
@@ -250,9 +259,9 @@ impl Stages {
             };
             ShardStages {
                 rows: bind(&p.embedding_rows),
-                update: ByFormula::new(|formula| bind(p.embedding_update.get(formula))),
+                update: ByFormula::new(&Formula::ALL, |formula| bind(p.embedding_update.get(formula))),
                 marks: bind(&p.embedding_marks),
-                others: ByFormula::new(|formula| bind(p.embedding_others.get(formula))),
+                others: ByFormula::new(&Formula::DENSE, |formula| bind(p.embedding_others.get(formula))),
             }
         };
         Self {
@@ -264,7 +273,8 @@ impl Stages {
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
-            optimizer: ByFormula::new(|formula| bind(p.optimizer.get(formula), &[&step, &dense])),
+            norm_grad: bind(&p.norm_grad, &[&step, &arenas, &[("norms", &b.norms)]]),
+            optimizer: ByFormula::new(&Formula::DENSE, |formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The embedding tables on a device: buffers for each shard of them, and the rows of a batch side by side.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::context::Context;
 use super::stages::{no_state, state};
 use crate::data::Segments;
 use crate::executor::ExecutorError;
-use crate::kernels::Shards;
 use crate::kernels::embedding::{self, Shard};
-use crate::optim::{Constants, Rule};
+use crate::kernels::{Shards, first_table};
+use crate::optim::{Constants, Formula, Rule, TableRule};
 use crate::plan::Plan;
 
 /// Bytes between two uniforms in a buffer, as WebGPU asks at most.
@@ -16,6 +17,8 @@ const UNIFORM_STRIDE: usize = 256;
 
 pub struct Tables {
     shards: Shards,
+    /// What a shard may take at most.
+    shard_bytes: u64,
     pub buffers: Vec<ShardBuffers>,
     /// The table rows of the batch, `[segments, widest]` vec4s.
     pub rows: wgpu::Buffer,
@@ -33,13 +36,19 @@ pub struct ShardBuffers {
     pub touched: wgpu::Buffer,
 }
 
+/// For what each shard's kernels are told.
+fn uniforms(context: &Context, shards: &Shards) -> Result<wgpu::Buffer, ExecutorError> {
+    let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+    context.buffer("shards", (shards.ranges().len().max(1) * UNIFORM_STRIDE) as u64, usage)
+}
+
 impl Tables {
     /// Tables of these values, in shards of at most so many bytes.
     ///
     /// # Errors
     /// Where the device cannot hold them.
     pub fn new(context: &Context, plan: &Plan, values: &[f32], shard_bytes: u64) -> Result<Self, ExecutorError> {
-        let shards = Shards::new(&plan.embedding, shard_bytes);
+        let shards = Shards::new(&plan.embedding, shard_bytes, |_| false);
         let buffers = |floats: Range<usize>| -> Result<ShardBuffers, ExecutorError> {
             Ok(ShardBuffers {
                 tables: context.upload("the embedding tables", &values[floats])?,
@@ -47,27 +56,74 @@ impl Tables {
                 touched: context.storage("the marks of touched table rows", 16)?,
             })
         };
-        let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-        let uniform_bytes = shards.ranges().len().max(1) * UNIFORM_STRIDE;
         Ok(Self {
             buffers: shards.ranges().map(buffers).collect::<Result<_, _>>()?,
             rows: context.storage("the table rows of a batch", 16)?,
-            uniforms: context.buffer("shards", uniform_bytes as u64, uniform)?,
+            uniforms: uniforms(context, &shards)?,
             of_batch: Vec::new(),
             words: Vec::new(),
             shards,
+            shard_bytes,
         })
+    }
+
+    /// Cuts the tables anew where neighbours move by different rules, and where one keeps a number for a row; whether
+    /// anything has changed. Values move shard by shard, so that no more than one is there twice.
+    ///
+    /// # Errors
+    /// Where the device has no room.
+    pub fn regroup(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<bool, ExecutorError> {
+        let is_by_row = |table: usize| rule.table(table).formula().is_some_and(Formula::is_by_row);
+        let cuts = |t: usize| t > 0 && (rule.table(t) != rule.table(t - 1) || is_by_row(t));
+        let shards = Shards::new(&plan.embedding, self.shard_bytes, cuts);
+        if shards == self.shards {
+            return Ok(false);
+        }
+        let mut old: VecDeque<_> = self.shards.ranges().zip(std::mem::take(&mut self.buffers)).collect();
+        for new in shards.ranges() {
+            let tables = context.storage("the embedding tables", 4 * new.len())?;
+            let mut encoder = context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            for (floats, buffers) in &old {
+                let (start, end) = (new.start.max(floats.start), new.end.min(floats.end));
+                if start < end {
+                    let [from, to, bytes] =
+                        [start - floats.start, start - new.start, end - start].map(|n| 4 * n as u64);
+                    encoder.copy_buffer_to_buffer(&buffers.tables, from, &tables, to, bytes);
+                }
+            }
+            context.queue.submit([encoder.finish()]);
+            while old.front().is_some_and(|(floats, _)| floats.end <= new.end) {
+                old.pop_front();
+            }
+            let touched = context.storage("the marks of touched table rows", 16)?;
+            self.buffers.push(ShardBuffers { tables, state: no_state(context)?, touched });
+        }
+        self.uniforms = uniforms(context, &shards)?;
+        self.shards = shards;
+        Ok(true)
+    }
+
+    /// The rule of each shard: that of the table that it begins in.
+    pub fn rules<'a>(&'a self, plan: &'a Plan, rule: &'a Rule) -> impl Iterator<Item = TableRule> + 'a {
+        self.shards.ranges().map(|floats| rule.table(first_table(&plan.embedding, &floats)))
     }
 
     /// Makes the optimizer's arrays anew, as they are before the first step of a rule.
     ///
     /// # Errors
     /// Where the device has no room.
-    pub fn make_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
-        let (formula, initial) = (rule.tables.formula(), rule.tables.initial());
+    pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
         for (shard, floats) in self.buffers.iter_mut().zip(self.shards.ranges()) {
-            shard.state = state(context, "the embedding tables", formula, floats.len(), initial)?;
-            let marks = if rule.tables.moves_others() { floats.len() } else { 16 };
+            let table = first_table(&plan.embedding, &floats);
+            let own = rule.table(table);
+            shard.state = match own.formula() {
+                None => no_state(context)?,
+                Some(formula) => {
+                    let unit = if formula.is_by_row() { plan.embedding.parameters[table].stride } else { 1 };
+                    state(context, "the embedding tables", formula, floats.len() / unit, own.initial())?
+                }
+            };
+            let marks = if own.moves_others() { floats.len() } else { 16 };
             shard.touched = context.storage("the marks of touched table rows", marks)?;
         }
         Ok(())
@@ -84,8 +140,9 @@ impl Tables {
     /// Takes in where a batch's segments lie, and what a step of training computes with; the uniforms' new content.
     pub fn locate(&mut self, plan: &Plan, segments: &Segments, training: Option<(&Rule, u64)>) -> &[u8] {
         self.of_batch.clear();
-        let constants = training.map_or_else(Constants::default, |(rule, step)| rule.tables_at(step));
-        self.of_batch.extend(self.shards.of_batch(plan, segments, &constants));
+        let constants =
+            |table: usize| training.map_or_else(Constants::default, |(rule, step)| rule.table_at(table, step));
+        self.of_batch.extend(self.shards.of_batch(plan, segments, constants));
         self.words.clear();
         for (i, shard) in self.of_batch.iter().enumerate() {
             self.words.resize(i * UNIFORM_STRIDE / 4, 0);
@@ -106,7 +163,7 @@ impl Tables {
                 }));
             }
             "tables" => &buffers.tables,
-            "first" => &buffers.state[0],
+            "first" | "sums" => &buffers.state[0],
             "second" => &buffers.state[1],
             "touched" => &buffers.touched,
             _ => return None,
@@ -126,18 +183,19 @@ impl Tables {
         Ok(values)
     }
 
-    /// Where floats of the embedding block, or of one of its optimizer's arrays, lie: buffers with the byte that a part
-    /// begins at, and the part, counted from the first of the floats.
+    /// Where floats of the embedding block, or of one of its optimizer's arrays with a number for each `unit` of them,
+    /// lie: buffers with the byte that a part begins at, and the part, counted from the first of the floats or numbers.
     pub fn parts(
         &self,
         floats: Range<usize>,
         array: Option<usize>,
+        unit: usize,
     ) -> impl Iterator<Item = (&wgpu::Buffer, u64, Range<usize>)> {
         self.buffers.iter().zip(self.shards.ranges()).filter_map(move |(buffers, shard)| {
             let part = floats.start.max(shard.start)..floats.end.min(shard.end);
             let buffer = array.map_or(&buffers.tables, |number| &buffers.state[number]);
-            let from = part.start.saturating_sub(shard.start) * 4;
-            let own = part.start.saturating_sub(floats.start)..part.end.saturating_sub(floats.start);
+            let from = part.start.saturating_sub(shard.start) / unit * 4;
+            let own = part.start.saturating_sub(floats.start) / unit..part.end.saturating_sub(floats.start) / unit;
             (!part.is_empty()).then_some((buffer, from as u64, own))
         })
     }

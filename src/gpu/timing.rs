@@ -153,7 +153,7 @@ impl GpuExecutor {
         rule: &Rule,
         step: u64,
     ) -> Result<StepTimes, ExecutorError> {
-        self.loaded.keep_state(&self.context, rule)?;
+        self.keep_state(rule)?;
         let start = Instant::now();
         self.upload(batch, Some((rule, step)))?;
         self.flush()?;

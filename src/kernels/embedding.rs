@@ -92,16 +92,21 @@ pub fn update_kernel(formula: Formula) -> Kernel {
         Formula::Adagrad => "embedding_adagrad",
         Formula::Momentum => "embedding_momentum",
         Formula::Sgd => "embedding_sgd",
+        Formula::RowwiseAdagrad => "embedding_rowwise_adagrad",
     })
 }
 
-/// The kernel of a formula over the other rows.
+/// The kernel of a formula of [`Formula::DENSE`] over the other rows.
+///
+/// # Panics
+/// If it never moves those: a slip in this crate.
 pub fn others_kernel(formula: Formula) -> Kernel {
     plain(match formula {
         Formula::Adam => "embedding_adam_others",
         Formula::Adagrad => "embedding_adagrad_others",
         Formula::Momentum => "embedding_momentum_others",
         Formula::Sgd => "embedding_sgd_others",
+        Formula::RowwiseAdagrad => unreachable!("row-wise Adagrad moves the batch's rows"),
     })
 }
 
@@ -114,6 +119,11 @@ impl Shard {
     /// An invocation per segment of the batch in the shard and vec4 of the widest table's vectors.
     pub fn segment_workgroups(&self, plan: &Plan, group: u32) -> Workgroups {
         grid((self.segment_end - self.segments) as usize * widest(plan), group)
+    }
+
+    /// An invocation per segment of the batch in the shard.
+    pub fn row_workgroups(&self, group: u32) -> Workgroups {
+        grid((self.segment_end - self.segments) as usize, group)
     }
 
     /// An invocation per vec4 of the shard.

@@ -2,7 +2,7 @@
 
 use super::variant::{Form, LevelVariant};
 use super::{NONE, Place, Workgroups, loss, shader_struct};
-use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, TensorId};
+use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Norm, TensorId};
 
 shader_struct! {
     pub struct Op {
@@ -34,6 +34,8 @@ const SCORE_GRAD: u32 = 5;
 const SOFTMAX_GRAD: u32 = 6;
 const EXPERT_GRAD: u32 = 7;
 const LINEAR_GRAD: u32 = 8;
+const NORM: u32 = 9;
+const NORM_GRAD: u32 = 10;
 
 /// Ops in order, and the lists that they point into. What one dispatch does, or, cut at the barriers, several.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -61,7 +63,7 @@ impl Program {
     fn items(&self, LevelVariant { tile, .. }: LevelVariant) -> u32 {
         let of = |op: &Op| match op.kind {
             LINEAR | LINEAR_GRAD => op.output_stride.div_ceil(tile.columns / 4),
-            SOFTMAX | SOFTMAX_GRAD | LOSS_GRAD => tile.rows,
+            SOFTMAX | SOFTMAX_GRAD | LOSS_GRAD | NORM | NORM_GRAD => tile.rows,
             _ => tile.rows * op.output_stride,
         };
         self.ops.iter().map(of).sum()
@@ -125,12 +127,15 @@ impl<'a> Builder<'a> {
         Self { place, program: Program::default(), barrier: false }
     }
 
-    /// Layers by depth, all MLPs side by side; then softmax; then mixes, or the concatenation.
+    /// Layers by depth, all MLPs side by side, each with its norm behind it; then softmax; then mixes, or the concatenation.
     fn forward(&mut self, level: &Level) {
         let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
         for depth in 0..deepest {
             self.begin_phase();
-            level.mlps().filter_map(|mlp| mlp.layers.get(depth)).for_each(|layer| self.linear(layer));
+            let layers = || level.mlps().filter_map(|mlp| mlp.layers.get(depth));
+            layers().for_each(|layer| self.linear(layer));
+            self.begin_phase();
+            layers().filter_map(|layer| Some((layer, layer.norm.as_ref()?))).for_each(|(l, norm)| self.norm(l, norm));
         }
         self.begin_phase();
         level.gates.iter().for_each(|gate| self.softmax(gate));
@@ -141,7 +146,8 @@ impl<'a> Builder<'a> {
         level.gates.iter().for_each(|gate| self.mix(level, gate));
     }
 
-    /// Gates and experts' outputs; then layers from the last, all MLPs side by side; then the level's inputs.
+    /// Gates and experts' outputs; then layers from the last, all MLPs side by side, each with its norm before it; then the
+    /// level's inputs.
     fn input_grad(&mut self, level: &Level) {
         let is_towers = std::ptr::eq(level, &self.place.plan.towers);
         self.begin_phase();
@@ -152,7 +158,11 @@ impl<'a> Builder<'a> {
         self.begin_phase();
         level.gates.iter().for_each(|gate| self.softmax_grad(gate));
         let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
-        for from_end in 0..deepest.saturating_sub(1) {
+        for from_end in 0..deepest {
+            self.begin_phase();
+            for layer in level.mlps().filter_map(|mlp| mlp.layers.iter().nth_back(from_end)) {
+                layer.norm.iter().for_each(|norm| self.norm_grad(layer, norm));
+            }
             self.begin_phase();
             for mlp in level.mlps().filter(|mlp| mlp.layers.len() > from_end + 1) {
                 self.hidden_grad(mlp, mlp.layers.len() - 1 - from_end);
@@ -193,6 +203,7 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// What follows a linear map is its own, unless a norm lies between.
     fn linear(&mut self, layer: &Linear) {
         let place = self.place;
         let op = Op {
@@ -200,12 +211,43 @@ impl<'a> Builder<'a> {
             input_stride: place.stride(layer.input),
             weight: place.parameter(layer.weight),
             bias: layer.bias.map_or(NONE, |b| place.parameter(b)),
-            activation: activation_number(layer.activation),
-            argument: layer.argument.map_or(NONE, |a| place.start(a)),
-            dropout: layer.dropout.unwrap_or(NONE),
-            ..self.op(LINEAR, layer.output)
+            ..self.op(LINEAR, layer.result())
         };
-        self.push(op);
+        self.push(if layer.norm.is_none() { self.behind(layer, op) } else { op });
+    }
+
+    /// Gives an op the layer's activation and dropout.
+    fn behind(&self, layer: &Linear, op: Op) -> Op {
+        Op {
+            activation: activation_number(layer.activation),
+            argument: layer.argument.map_or(NONE, |a| self.place.start(a)),
+            dropout: layer.dropout.unwrap_or(NONE),
+            ..op
+        }
+    }
+
+    fn norm(&mut self, layer: &Linear, norm: &Norm) {
+        let place = self.place;
+        let op = Op {
+            input: place.start(norm.normalised),
+            input_stride: place.stride(norm.normalised),
+            weight: place.parameter(norm.weight),
+            bias: place.parameter(norm.bias),
+            gate_weights: place.start(norm.inverse_deviation),
+            ..self.op(NORM, layer.output)
+        };
+        self.push(self.behind(layer, op));
+    }
+
+    fn norm_grad(&mut self, layer: &Linear, norm: &Norm) {
+        let place = self.place;
+        self.push(Op {
+            input: place.start(layer.output),
+            input_stride: place.stride(layer.output),
+            weight: place.parameter(norm.weight),
+            gate_weights: place.start(norm.inverse_deviation),
+            ..self.op(NORM_GRAD, norm.normalised)
+        });
     }
 
     fn softmax(&mut self, gate: &Gate) {
@@ -317,13 +359,7 @@ impl<'a> Builder<'a> {
     }
 
     fn through_layer(&self, op: Op, layer: &Linear) -> Op {
-        Op {
-            input: self.place.start(layer.output),
-            activation: activation_number(layer.activation),
-            argument: layer.argument.map_or(NONE, |a| self.place.start(a)),
-            dropout: layer.dropout.unwrap_or(NONE),
-            ..op
-        }
+        self.behind(layer, Op { input: self.place.start(layer.output), ..op })
     }
 
     /// The gradient by the tensor between layers `i - 1` and `i` of an MLP.
@@ -348,10 +384,10 @@ impl<'a> Builder<'a> {
     fn source(&self, layer: &Linear) -> [u32; 4] {
         let place = self.place;
         [
-            place.start(layer.output),
-            place.stride(layer.output),
+            place.start(layer.result()),
+            place.stride(layer.result()),
             place.parameter(layer.weight),
-            place.width(layer.output),
+            place.width(layer.result()),
         ]
     }
 }

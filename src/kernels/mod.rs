@@ -7,6 +7,7 @@ pub mod embedding;
 pub mod gather;
 pub mod level;
 pub mod loss;
+pub mod norm;
 mod ops;
 pub mod optimizer;
 pub mod roof;
@@ -16,8 +17,8 @@ pub mod variant;
 pub mod weight_grad;
 
 pub use ops::{Cost, StepOp, forward_ops, train_ops};
-pub use shards::Shards;
-pub use step::{BatchWords, Constants, Step};
+pub use shards::{Shards, first_table};
+pub use step::{BatchWords, Constants, Step, batch_words};
 
 /// A shader file with the library files it needs behind it, which keeps its line numbers.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +72,7 @@ macro_rules! source {
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
 const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
+const NORM: Source = source!("norm", STEP);
 const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);
 
@@ -122,7 +124,7 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 19] = [
+pub const PLAIN_KERNELS: [Kernel; 21] = [
     Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
@@ -130,12 +132,14 @@ pub const PLAIN_KERNELS: [Kernel; 19] = [
     Kernel { source: EMBEDDING, entry: "embedding_adagrad" },
     Kernel { source: EMBEDDING, entry: "embedding_momentum" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
+    Kernel { source: EMBEDDING, entry: "embedding_rowwise_adagrad" },
     Kernel { source: EMBEDDING, entry: "embedding_marks" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
     Kernel { source: EMBEDDING, entry: "embedding_adagrad_others" },
     Kernel { source: EMBEDDING, entry: "embedding_momentum_others" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LOSS, entry: "loss_sums" },
+    Kernel { source: NORM, entry: "norm_weight_grad" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "adagrad" },
     Kernel { source: OPTIMIZER, entry: "momentum" },

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Place, weight_grad};
 use crate::data::Batch;
 use crate::optim::{Formula, Rule};
-use crate::plan::{Gate, Level, Linear, Plan, TensorId};
+use crate::plan::{Gate, Level, Linear, Norm, Plan, TensorId};
 
 /// A kernel's part in a step: one dispatch, or, where a level is not fused, several. Levels are counted through to the
 /// towers, which are the last.
@@ -22,6 +22,8 @@ pub enum StepOp {
     LevelInputGrad(usize),
     LossSums,
     WeightGrad,
+    /// Of norms' weights and biases, where there are any.
+    NormGrad,
     Optimizer,
     /// The table rows of the batch.
     EmbeddingUpdate,
@@ -39,7 +41,7 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
 
 /// What a step of training takes; `is_held` where the device holds the batch's data set.
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
-    let moves_others = rule.tables.moves_others();
+    let moves_others = rule.moves_others(plan.embedding.parameters.len());
     let others = if moves_others { &[StepOp::EmbeddingMarks, StepOp::EmbeddingOthers][..] } else { &[] };
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
@@ -51,7 +53,9 @@ pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item 
         .chain(forward)
         .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
-        .chain([StepOp::LossSums, StepOp::WeightGrad, StepOp::Optimizer, StepOp::EmbeddingUpdate])
+        .chain([StepOp::LossSums, StepOp::WeightGrad])
+        .chain(plan.norms().next().map(|_| StepOp::NormGrad))
+        .chain([StepOp::Optimizer, StepOp::EmbeddingUpdate])
         .chain(others.iter().copied())
 }
 
@@ -66,6 +70,7 @@ impl fmt::Display for StepOp {
             Self::LevelInputGrad(l) => write!(f, "level {l} input gradient"),
             Self::LossSums => write!(f, "loss sums"),
             Self::WeightGrad => write!(f, "weight gradients"),
+            Self::NormGrad => write!(f, "norms' gradients"),
             Self::Optimizer => write!(f, "optimizer"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
             Self::EmbeddingMarks => write!(f, "embedding marks"),
@@ -83,16 +88,21 @@ pub struct Cost {
 }
 
 /// Floating-point operations of an update of one parameter, roots and divisions counted as one each, and the floats that
-/// it reads and writes: the parameter and its state, each twice.
+/// it reads and writes: the parameter and its state, each twice, without what a row has once.
 fn update_cost(formula: Formula) -> (f64, f64) {
     let flops = match formula {
         Formula::Adam => 12.0,
         Formula::Adagrad => 7.0,
         Formula::Momentum => 4.0,
         Formula::Sgd => 2.0,
+        Formula::RowwiseAdagrad => 5.0,
     };
-    (flops, 2.0 * (1 + formula.state().len()) as f64)
+    let arrays = if formula.is_by_row() { 0 } else { formula.state().len() };
+    (flops, 2.0 * (1 + arrays) as f64)
 }
+
+/// Floating-point operations of a layer normalisation for one element: its part in the two sums, and the result.
+const NORM_FLOPS: f64 = 8.0;
 
 impl StepOp {
     pub fn cost(self, place: Place, batch: &Batch, rule: &Rule) -> Cost {
@@ -106,7 +116,7 @@ impl StepOp {
             }
             Self::EmbeddingRows => {
                 let segments = batch.segments.rows.len() as f64;
-                Cost { flops: 0.0, bytes: 8.0 * (touched_floats(plan, batch) + segments) }
+                Cost { flops: 0.0, bytes: 8.0 * (all_touched_floats(plan, batch) + segments) }
             }
             Self::EmbeddingForward => {
                 let width = plan.input.width() as f64;
@@ -126,21 +136,29 @@ impl StepOp {
                 Cost { flops: 10.0 * elements, bytes: 12.0 * elements }
             }
             Self::WeightGrad => weight_grad_cost(place, rows),
+            Self::NormGrad => {
+                let columns = norm_columns(plan.norms(), plan);
+                let slots = weight_grad::slots(place.capacity) as f64;
+                Cost { flops: 3.0 * rows * columns, bytes: 4.0 * columns * 2.0 * (rows + slots) }
+            }
             Self::Optimizer => {
                 let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
                 let (flops, floats) = update_cost(rule.optimizer.formula());
                 Cost { flops: n * (flops + slots), bytes: 4.0 * n * (floats + slots) }
             }
             Self::EmbeddingUpdate => {
-                let (gathered, touched) = (gathered_floats(plan, batch), touched_floats(plan, batch));
-                let (flops, floats) = update_cost(rule.tables.formula());
-                Cost { flops: gathered + flops * touched, bytes: 4.0 * (gathered + floats * touched) }
+                let gathered = gathered_floats(plan, batch);
+                let moved = update_costs(plan, rule, |table| touched_floats(plan, batch, table));
+                Cost { flops: gathered + moved.flops, bytes: 4.0 * gathered + moved.bytes }
             }
-            Self::EmbeddingMarks => Cost { flops: 0.0, bytes: touched_floats(plan, batch) },
+            Self::EmbeddingMarks => {
+                let tables = (0..plan.embedding.parameters.len()).filter(|&t| rule.table(t).moves_others());
+                Cost { flops: 0.0, bytes: tables.map(|table| touched_floats(plan, batch, table)).sum() }
+            }
             Self::EmbeddingOthers => {
-                let n = plan.embedding.len as f64 - touched_floats(plan, batch);
-                let (flops, floats) = update_cost(rule.tables.formula());
-                Cost { flops: flops * n, bytes: 4.0 * floats * n }
+                let others = |t: usize| plan.embedding.parameters[t].len() as f64 - touched_floats(plan, batch, t);
+                let moves = |t: usize| rule.table(t).moves_others();
+                update_costs(plan, rule, |table| if moves(table) { others(table) } else { 0.0 })
             }
         }
     }
@@ -153,19 +171,38 @@ fn gathered_floats(plan: &Plan, batch: &Batch) -> f64 {
     fields.iter().enumerate().map(|(f, &(_, table, _))| bags(f) * plan.input.tables[table].dim).sum::<usize>() as f64
 }
 
-fn touched_floats(plan: &Plan, batch: &Batch) -> f64 {
-    let dims = batch.segments.tables.iter().map(|&t| plan.input.tables[t as usize].dim);
-    dims.sum::<usize>() as f64
+/// Floats of the rows of a table that a batch holds.
+fn touched_floats(plan: &Plan, batch: &Batch, table: usize) -> f64 {
+    let segments = batch.segments.tables.iter().filter(|&&t| t as usize == table).count();
+    (segments * plan.input.tables[table].dim) as f64
+}
+
+fn all_touched_floats(plan: &Plan, batch: &Batch) -> f64 {
+    (0..plan.input.tables.len()).map(|table| touched_floats(plan, batch, table)).sum()
+}
+
+/// What it costs to move so many floats of each table by its rule.
+fn update_costs(plan: &Plan, rule: &Rule, floats: impl Fn(usize) -> f64) -> Cost {
+    let mut cost = Cost::default();
+    for table in 0..plan.embedding.parameters.len() {
+        let Some(formula) = rule.table(table).formula() else { continue };
+        let (flops, moved) = update_cost(formula);
+        cost.flops += flops * floats(table);
+        cost.bytes += 4.0 * moved * floats(table);
+    }
+    cost
 }
 
 /// Products, mixes, and the tensors and weights that they go over.
 fn level_cost(plan: &Plan, level: &Level, rows: f64) -> Cost {
     let width = |id: TensorId| plan.tensor(id).width as f64;
     let mix = |gate: &Gate| 2.0 * gate.sees.len() as f64 * width(gate.output);
+    let norms = norm_columns(linears(level).filter_map(|l| Some((l, l.norm.as_ref()?))), plan);
     let flops = linears(level).map(|l| products(plan, l)).sum::<f64>() + level.gates.iter().map(mix).sum::<f64>();
+    let flops = flops + NORM_FLOPS * norms;
     let inputs = level.inputs().into_iter().map(width).sum::<f64>();
-    // A hidden tensor is written, and read by the layer behind it; a mix reads its experts.
-    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>();
+    // A hidden tensor is written, and read by the layer behind it; a norm's is written once more; a mix reads its experts.
+    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>() + 3.0 * norms;
     let mixes = level.gates.iter().map(|g| width(g.output)).sum::<f64>();
     let weights = linears(level).map(|l| width(l.input) * width(l.output)).sum::<f64>();
     Cost { flops: rows * flops, bytes: 4.0 * (rows * (inputs + hidden + mixes) + weights) }
@@ -174,11 +211,15 @@ fn level_cost(plan: &Plan, level: &Level, rows: f64) -> Cost {
 fn weight_grad_cost(place: Place, rows: f64) -> Cost {
     let plan = place.plan;
     let width = |id: TensorId| plan.tensor(id).width as f64;
-    let all = || plan.blocks().flat_map(linears);
+    let all = || plan.layers();
     let flops = all().map(|l| products(plan, l) + width(l.output)).sum::<f64>();
     let tensors = all().map(|l| width(l.input) + width(l.output)).sum::<f64>();
     let slots = plan.dense.len as f64 * weight_grad::slots(place.capacity) as f64;
     Cost { flops: rows * flops, bytes: 4.0 * (rows * tensors + slots) }
+}
+
+fn norm_columns<'a>(norms: impl Iterator<Item = (&'a Linear, &'a Norm)>, plan: &Plan) -> f64 {
+    norms.map(|(layer, _)| plan.tensor(layer.output).width as f64).sum()
 }
 
 fn linears(level: &Level) -> impl Iterator<Item = &Linear> {

@@ -3,13 +3,17 @@
 use super::{Kernel, Place, Workgroups, grid, plain};
 use crate::optim::Formula;
 
-/// The kernel of a formula.
+/// The kernel of a formula of [`Formula::DENSE`].
+///
+/// # Panics
+/// If it is of tables alone: a slip in this crate.
 pub fn kernel(formula: Formula) -> Kernel {
     plain(match formula {
         Formula::Adam => "adam",
         Formula::Adagrad => "adagrad",
         Formula::Momentum => "momentum",
         Formula::Sgd => "sgd",
+        Formula::RowwiseAdagrad => unreachable!("row-wise Adagrad is of tables"),
     })
 }
 

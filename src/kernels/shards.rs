@@ -13,12 +13,16 @@ pub struct Shards(Vec<Range<usize>>);
 
 impl Shards {
     /// Shards of at most so many bytes, and of a row at least; none where there are no tables. A shard may hold the end
-    /// of one table and the start of the next.
-    pub fn new(embedding: &Layout, most_bytes: u64) -> Self {
+    /// of one table and the start of the next, unless `cuts` says of that one's number that a shard begins with it.
+    pub fn new(embedding: &Layout, most_bytes: u64, cuts: impl Fn(usize) -> bool) -> Self {
         let most = usize::try_from(most_bytes / 4).unwrap_or(usize::MAX);
         let mut shards = Vec::new();
         let mut shard = 0..0;
-        for table in embedding.parameters.iter().filter(|table| table.stride > 0) {
+        for (number, table) in embedding.parameters.iter().enumerate().filter(|(_, table)| !table.is_empty()) {
+            if cuts(number) && !shard.is_empty() {
+                let next = shard.end..shard.end;
+                shards.push(std::mem::replace(&mut shard, next));
+            }
             let mut left = table.rows;
             while left > 0 {
                 let room = most.saturating_sub(shard.len()) / table.stride;
@@ -53,22 +57,27 @@ impl Shards {
         })
     }
 
-    /// What the kernels of each shard are told of a batch, and what their step computes with.
+    /// What the kernels of each shard are told of a batch, and what their step computes with, by the number of a table.
     pub fn of_batch<'a>(
         &'a self,
         plan: &'a Plan,
         segments: &'a Segments,
-        optimizer: &Constants,
+        constants: impl Fn(usize) -> Constants + 'a,
     ) -> impl Iterator<Item = Shard> + 'a {
-        let optimizer = super::Constants::from(*optimizer);
+        let constants = move |floats: &Range<usize>| constants(first_table(&plan.embedding, floats)).into();
         self.0.iter().zip(self.segments(plan, segments)).map(move |(floats, segments)| Shard {
             start: (floats.start / 4) as u32,
             length: (floats.len() / 4) as u32,
             segments: segments.start as u32,
             segment_end: segments.end as u32,
-            optimizer,
+            optimizer: constants(floats),
         })
     }
+}
+
+/// The table that a shard begins in.
+pub fn first_table(embedding: &Layout, floats: &Range<usize>) -> usize {
+    embedding.parameters.partition_point(|table| table.offset <= floats.start).saturating_sub(1)
 }
 
 /// How many of `0..len` come before the first that is not `before`.
@@ -89,6 +98,10 @@ fn partition_point(len: usize, before: impl Fn(usize) -> bool) -> usize {
 mod tests {
     use super::*;
 
+    fn never(_: usize) -> bool {
+        false
+    }
+
     /// Rows of 4, 8 and 12 floats: 28, 24 and 24 floats, 76 in all.
     fn layout() -> Layout {
         let mut layout = Layout::default();
@@ -101,21 +114,29 @@ mod tests {
     #[test]
     fn one_shard_holds_all_tables_that_fit() {
         let whole = Shards(vec![Range { start: 0, end: 76 }]);
-        assert_eq!(Shards::new(&layout(), 4 * 76), whole);
-        assert_eq!(Shards::new(&layout(), u64::MAX), whole);
-        assert_eq!(Shards::new(&Layout::default(), 1 << 20), Shards::default());
+        assert_eq!(Shards::new(&layout(), 4 * 76, never), whole);
+        assert_eq!(Shards::new(&layout(), u64::MAX, never), whole);
+        assert_eq!(Shards::new(&Layout::default(), 1 << 20, never), Shards::default());
     }
 
     #[test]
     fn shards_end_between_rows_and_leave_none_out() {
         // The second would have room for half a row of the second table, the fourth for a third of one of the last.
-        assert_eq!(Shards::new(&layout(), 4 * 20).0, [0..20, 20..36, 36..52, 52..64, 64..76]);
-        assert_eq!(Shards::new(&layout(), 4 * 75).0, [0..64, 64..76]);
+        assert_eq!(Shards::new(&layout(), 4 * 20, never).0, [0..20, 20..36, 36..52, 52..64, 64..76]);
+        assert_eq!(Shards::new(&layout(), 4 * 75, never).0, [0..64, 64..76]);
+    }
+
+    #[test]
+    fn a_table_that_is_cut_off_begins_a_shard() {
+        assert_eq!(Shards::new(&layout(), u64::MAX, |table| table == 1).0, [0..28, 28..76]);
+        assert_eq!(Shards::new(&layout(), 4 * 20, |table| table == 2).0, [0..20, 20..36, 36..52, 52..64, 64..76]);
+        assert_eq!(Shards::new(&layout(), u64::MAX, |_| true).0, [0..28, 28..52, 52..76]);
+        assert_eq!([0..28, 20..36, 28..52, 64..76].map(|floats| first_table(&layout(), &floats)), [0, 0, 1, 2]);
     }
 
     #[test]
     fn a_row_larger_than_a_shard_may_be_has_one_of_its_own() {
-        assert_eq!(Shards::new(&layout(), 4 * 8).0.len(), 4 + 3 + 2);
-        assert_eq!(Shards::new(&layout(), 0).0.len(), 7 + 3 + 2);
+        assert_eq!(Shards::new(&layout(), 4 * 8, never).0.len(), 4 + 3 + 2);
+        assert_eq!(Shards::new(&layout(), 0, never).0.len(), 7 + 3 + 2);
     }
 }

@@ -1,7 +1,7 @@
 //! A step's numbers and its batch, as the shaders read them.
 
 use super::{Place, embedding, shader_struct, weight_grad};
-use crate::data::Batch;
+use crate::data::{Batch, BatchSize};
 use crate::optim::{self, Rule};
 use crate::plan::Plan;
 
@@ -89,6 +89,18 @@ impl Step {
     }
 }
 
+/// Words of a batch of such a size on a device, bags listed, and how many of them are values, which the device gathers itself where
+/// it holds the data set.
+pub fn batch_words(plan: &Plan, size: BatchSize, is_held: bool) -> (usize, usize) {
+    let (tasks, dense_fields) = (plan.tasks.len(), plan.input.dense_fields());
+    let bags = (plan.input.fields.len() - dense_fields) * size.rows + 1;
+    let segments = 3 * size.segments + 1 + size.ids;
+    let weights = if plan.input.has_weights() { 2 * size.ids } else { 0 };
+    let order = if is_held { size.rows } else { 0 };
+    let values = size.rows * (dense_fields + 2 * tasks);
+    (tasks + bags + size.ids + segments + weights + order + values, values)
+}
+
 /// A batch as one run of words, kept to be filled again.
 #[derive(Default)]
 pub struct BatchWords(Vec<u32>);
@@ -160,4 +172,47 @@ fn scales(plan: &Plan, batch: &Batch) -> Vec<f32> {
         .enumerate()
         .map(|(t, task)| if count(t) > 0.0 { (task.weight / count(t)) as f32 } else { 0.0 })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{BagColumn, Contents, Dataset};
+    use crate::plan::{Field, Input, Pooling, Table, Task, TaskKind};
+
+    #[test]
+    fn a_batch_takes_as_many_words_as_its_size_says() {
+        for pooling in [Pooling::Mean, Pooling::Weighted] {
+            a_batch_of_bags_of(pooling);
+        }
+    }
+
+    fn a_batch_of_bags_of(pooling: Pooling) {
+        let bag = |name: &str, table, pooling| Field::Bag { name: name.into(), table, pooling };
+        let table = |rows| Table { name: format!("t{rows}"), rows, dim: 3 };
+        let fields = vec![bag("a", 0, Pooling::Sum), Field::Dense { name: "x".into() }, bag("b", 1, pooling)];
+        let input = Input { tables: vec![table(9), table(4)], fields };
+        let task = Task { name: "click".into(), kind: TaskKind::Binary, weight: 1.0 };
+        let model: toml::Table = toml::from_str("family = 'shared_bottom'\nbottom_units = [2]").unwrap();
+        let plan = crate::model::build(&model.try_into().unwrap(), vec![task], &[None], input).unwrap();
+        let weights = if pooling == Pooling::Weighted { vec![0.5; 5] } else { Vec::new() };
+        let many = BagColumn::Many { starts: vec![0, 2, 2, 5], ids: vec![1, 3, 3, 0, 1], weights };
+        let bags = vec![BagColumn::One(vec![8, 2, 8]), many];
+        let dataset = Dataset {
+            rows: 3,
+            dense: vec![0.5; 3],
+            bags,
+            labels: vec![1.0; 3],
+            masks: vec![1.0; 3],
+            ..Dataset::default()
+        };
+        for contents in [Contents::ValuesAndSegments, Contents::NumbersAndSegments] {
+            let batch = Batch::gather(&dataset, &plan.input, &[2, 0, 1], contents);
+            let (mut words, mut step) = (BatchWords::default(), Step::default());
+            let (uploaded, all) = words.fill(&plan, &batch, &mut step);
+            let is_held = contents == Contents::NumbersAndSegments;
+            let (expected, gathered) = batch_words(&plan, BatchSize::from(&batch), is_held);
+            assert_eq!((all, uploaded.len()), (expected, if is_held { expected - gathered } else { expected }));
+        }
+    }
 }

@@ -46,11 +46,13 @@ pub struct LevelWork {
     pub direction: Direction,
     /// Whether there are layers with dropout.
     pub drops: bool,
+    /// Whether there are layers with norms.
+    pub normalizes: bool,
 }
 
 impl LevelWork {
     pub fn of(plan: &Plan, direction: Direction) -> Self {
-        Self { direction, drops: plan.dropout > 0.0 }
+        Self { direction, drops: plan.dropout > 0.0, normalizes: plan.norms().next().is_some() }
     }
 }
 
@@ -173,6 +175,7 @@ impl LevelVariant {
             ("has_forward", flag(work.direction != Direction::Backward)),
             ("has_backward", flag(work.direction != Direction::Forward)),
             ("has_dropout", flag(work.drops)),
+            ("has_norm", flag(work.normalizes)),
         ];
         own.into_iter().chain(group_rows).collect()
     }

@@ -38,7 +38,7 @@ pub fn layers(place: Place, variant: WeightGradVariant) -> (Vec<Layer>, u32) {
     }
     let mut tiles = 0;
     let mut layers = Vec::new();
-    for layer in place.plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers) {
+    for layer in place.plan.layers() {
         let (input_stride, gradient_stride) = (place.stride(layer.input), place.stride(layer.output));
         let across = input_stride.div_ceil(right);
         layers.push(Layer {
@@ -46,7 +46,7 @@ pub fn layers(place: Place, variant: WeightGradVariant) -> (Vec<Layer>, u32) {
             across,
             input: place.start(layer.input),
             input_stride,
-            gradient: place.start(layer.output),
+            gradient: place.start(layer.result()),
             gradient_stride,
             width: place.width(layer.output),
             weight: place.parameter(layer.weight),

@@ -53,7 +53,7 @@ pub fn build(
         let (value, must) = (dropout.to_string(), "must be at least 0 and below 1");
         return Err(ModelError::Value { key: "dropout".into(), value, must });
     }
-    let mut builder = PlanBuilder::new(input).with_dropout(dropout);
+    let mut builder = PlanBuilder::new(input).with_dropout(dropout).with_normalization(config.normalization());
     let (slots, activation) = match config {
         ModelConfig::SharedBottom(c) => (shared_bottom::levels(c, &tasks, &mut builder)?, c.activation),
         ModelConfig::Omoe(c) => (mmoe::one_gate(c, &tasks, &mut builder)?, c.activation),

@@ -12,20 +12,28 @@ pub enum Formula {
     Momentum,
     /// p = p - rate g.
     Sgd,
+    /// Of a row of a table: sum = sum + mean of g^2, p = p - rate g / (sqrt(sum) + eps).
+    RowwiseAdagrad,
 }
 
 impl Formula {
-    pub const ALL: [Self; 4] = [Self::Adam, Self::Adagrad, Self::Momentum, Self::Sgd];
+    /// Those of any parameters; the last is of tables alone.
+    pub const DENSE: [Self; 4] = [Self::Adam, Self::Adagrad, Self::Momentum, Self::Sgd];
+    pub const ALL: [Self; 5] = [Self::Adam, Self::Adagrad, Self::Momentum, Self::Sgd, Self::RowwiseAdagrad];
 
-    /// Names of the arrays that it keeps beside the parameters, each as large as they are; files have them as
-    /// `optimizer.<name>.<parameter>`.
+    /// Names of the arrays that it keeps beside the parameters; files have them as `optimizer.<name>.<parameter>`.
     pub fn state(self) -> &'static [&'static str] {
         match self {
             Self::Adam => &["first", "second"],
-            Self::Adagrad => &["sum"],
+            Self::Adagrad | Self::RowwiseAdagrad => &["sum"],
             Self::Momentum => &["momentum"],
             Self::Sgd => &[],
         }
+    }
+
+    /// Whether its arrays hold one number for a row; else they are as large as the parameters.
+    pub fn is_by_row(self) -> bool {
+        self == Self::RowwiseAdagrad
     }
 }
 
@@ -33,8 +41,8 @@ impl Formula {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Formulas {
     pub dense: Formula,
-    /// Of each table.
-    pub tables: Vec<Formula>,
+    /// Of each table; none where it is frozen.
+    pub tables: Vec<Option<Formula>>,
 }
 
 /// What a formula computes with in one step; numbers that it does not name are as [`Constants::default`] has them.

@@ -7,8 +7,10 @@ use super::{Constants, Formulas, Optimizer, Schedule, TableOptimizer, TableRule}
 pub struct Rule {
     /// Of the dense parameters.
     pub optimizer: Optimizer,
-    /// Of the embedding tables.
+    /// Of the embedding tables that have none of their own.
     pub tables: TableRule,
+    /// Tables' own, by number; tables behind the last have none.
+    pub own: Vec<Option<TableRule>>,
     pub schedule: Schedule,
     /// What the step's random numbers come of.
     pub seed: u64,
@@ -28,15 +30,26 @@ impl Rule {
         Self { tables: tables.into(), ..self }
     }
 
+    /// Of a table by its number.
+    pub fn table(&self, table: usize) -> TableRule {
+        self.own.get(table).copied().flatten().unwrap_or(self.tables)
+    }
+
+    /// Whether rows outside the batch may move in one of so many tables.
+    pub fn moves_others(&self, tables: usize) -> bool {
+        (0..tables).any(|table| self.table(table).moves_others())
+    }
+
     /// For so many tables.
     pub fn formulas(&self, tables: usize) -> Formulas {
-        Formulas { dense: self.optimizer.formula(), tables: vec![self.tables.formula(); tables] }
+        let tables = (0..tables).map(|table| self.table(table).formula());
+        Formulas { dense: self.optimizer.formula(), tables: tables.collect() }
     }
 
     /// Whether these are its formulas.
     pub fn fits(&self, formulas: &Formulas) -> bool {
-        let table = self.tables.formula();
-        formulas.dense == self.optimizer.formula() && formulas.tables.iter().all(|own| *own == table)
+        let mut tables = formulas.tables.iter().enumerate();
+        formulas.dense == self.optimizer.formula() && tables.all(|(t, own)| *own == self.table(t).formula())
     }
 
     /// What the dense parameters' step, counted from 1, computes with.
@@ -44,9 +57,9 @@ impl Rule {
         self.optimizer.at(step, self.schedule.factor(step))
     }
 
-    /// What the tables' step, counted from 1, computes with.
-    pub fn tables_at(&self, step: u64) -> Constants {
-        self.tables.at(step, self.schedule.factor(step))
+    /// What a table's step, counted from 1, computes with.
+    pub fn table_at(&self, table: usize, step: u64) -> Constants {
+        self.table(table).at(step, self.schedule.factor(step))
     }
 
     /// The learning rate of the dense parameters in a step counted from 1.

@@ -3,7 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Adam, AdamW, Constants, Formula, LazyAdam, Misfit, Optimizer, SparseAdagrad, SparseSgd, check};
+use super::{Adam, AdamW, Constants, Formula, LazyAdam, Misfit, Optimizer, check};
+use super::{RowwiseAdagrad, SparseAdagrad, SparseSgd};
 
 /// `train.embedding_optimizer`, by `kind = "..."`; the other keys are those of its type. adam and adamw move all rows of
 /// a table in each step, the others those of the batch.
@@ -15,6 +16,7 @@ pub enum TableOptimizer {
     AdamW(AdamW),
     LazyAdam(LazyAdam),
     Adagrad(SparseAdagrad),
+    RowwiseAdagrad(RowwiseAdagrad),
     Sgd(SparseSgd),
 }
 
@@ -27,6 +29,7 @@ impl TableOptimizer {
             Self::AdamW(o) => o.numbers(),
             Self::LazyAdam(o) => o.numbers(),
             Self::Adagrad(o) => o.numbers(),
+            Self::RowwiseAdagrad(o) => o.numbers(),
             Self::Sgd(o) => o.numbers(),
         };
         check(section, numbers)
@@ -40,7 +43,10 @@ pub enum TableRule {
     Dense(Optimizer),
     LazyAdam(LazyAdam),
     Adagrad(SparseAdagrad),
+    RowwiseAdagrad(RowwiseAdagrad),
     Sgd(SparseSgd),
+    /// Not at all.
+    Frozen,
 }
 
 impl Default for TableRule {
@@ -56,18 +62,22 @@ impl From<TableOptimizer> for TableRule {
             TableOptimizer::AdamW(o) => Self::Dense(Optimizer::AdamW(o)),
             TableOptimizer::LazyAdam(o) => Self::LazyAdam(o),
             TableOptimizer::Adagrad(o) => Self::Adagrad(o),
+            TableOptimizer::RowwiseAdagrad(o) => Self::RowwiseAdagrad(o),
             TableOptimizer::Sgd(o) => Self::Sgd(o),
         }
     }
 }
 
 impl TableRule {
-    pub fn formula(&self) -> Formula {
+    /// None where nothing moves.
+    pub fn formula(&self) -> Option<Formula> {
         match self {
-            Self::Dense(o) => o.formula(),
-            Self::LazyAdam(_) => Formula::Adam,
-            Self::Adagrad(_) => Formula::Adagrad,
-            Self::Sgd(_) => Formula::Sgd,
+            Self::Dense(o) => Some(o.formula()),
+            Self::LazyAdam(_) => Some(Formula::Adam),
+            Self::Adagrad(_) => Some(Formula::Adagrad),
+            Self::RowwiseAdagrad(_) => Some(Formula::RowwiseAdagrad),
+            Self::Sgd(_) => Some(Formula::Sgd),
+            Self::Frozen => None,
         }
     }
 
@@ -77,7 +87,9 @@ impl TableRule {
             Self::Dense(o) => o.at(step, factor),
             Self::LazyAdam(o) => o.at(step, factor),
             Self::Adagrad(o) => o.at(factor),
+            Self::RowwiseAdagrad(o) => o.at(factor),
             Self::Sgd(o) => o.at(factor),
+            Self::Frozen => Constants::default(),
         }
     }
 
@@ -86,7 +98,8 @@ impl TableRule {
         match self {
             Self::Dense(o) => o.initial(),
             Self::Adagrad(o) => o.initial,
-            Self::LazyAdam(_) | Self::Sgd(_) => 0.0,
+            Self::RowwiseAdagrad(o) => o.initial,
+            Self::LazyAdam(_) | Self::Sgd(_) | Self::Frozen => 0.0,
         }
     }
 

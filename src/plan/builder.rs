@@ -1,6 +1,7 @@
 //! Builds a [`Plan`] level by level. Families use this; it knows none of them.
 
-use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Plan, Task, Tensor, TensorId, pad4};
+use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Norm, Normalization, Plan};
+use super::{Task, Tensor, TensorId, pad4};
 
 /// How MLPs are made: what follows each layer, and what follows the last one.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,7 @@ pub struct PlanBuilder {
     input: Input,
     tensors: Vec<Tensor>,
     levels: Vec<Level>,
+    normalization: Normalization,
     dropout: f64,
     /// Layers with dropout so far.
     dropouts: u32,
@@ -32,6 +34,7 @@ impl PlanBuilder {
             input,
             tensors: Vec::new(),
             levels: Vec::new(),
+            normalization: Normalization::None,
             dropout: 0.0,
             dropouts: 0,
             dense: Layout::default(),
@@ -44,6 +47,11 @@ impl PlanBuilder {
     /// Gives every layer of experts, of gates' MLPs and of towers dropout of a rate; scores and heads have none.
     pub fn with_dropout(self, rate: f64) -> Self {
         Self { dropout: rate, ..self }
+    }
+
+    /// Gives the same layers a norm.
+    pub fn with_normalization(self, normalization: Normalization) -> Self {
+        Self { normalization, ..self }
     }
 
     /// The slot that the fields are gathered into.
@@ -115,6 +123,7 @@ impl PlanBuilder {
         for (i, &width) in units.iter().enumerate() {
             let activation = if i + 1 == units.len() { act.last } else { act.hidden };
             let mut layer = self.linear(format!("{name}.layer.{i}"), input, width, activation, true);
+            layer.norm = self.norm(&format!("{name}.layer.{i}.norm"), width);
             layer.dropout = self.next_dropout();
             input = layer.output;
             layers.push(layer);
@@ -128,7 +137,16 @@ impl PlanBuilder {
         let bias = bias.then(|| self.dense.push_vector(format!("{name}.bias"), width));
         let argument = (activation == Activation::Gelu).then(|| self.tensor(format!("{name}.argument"), width));
         let output = self.tensor(name, width);
-        Linear { weight, bias, activation, input, output, argument, dropout: None }
+        Linear { weight, bias, activation, input, output, argument, dropout: None, norm: None }
+    }
+
+    fn norm(&mut self, name: &str, width: usize) -> Option<Norm> {
+        (self.normalization == Normalization::Layer).then(|| Norm {
+            weight: self.dense.push_vector(format!("{name}.weight"), width),
+            bias: self.dense.push_vector(format!("{name}.bias"), width),
+            normalised: self.tensor(format!("{name}.normalised"), width),
+            inverse_deviation: self.tensor(format!("{name}.inverse_deviation"), 1),
+        })
     }
 
     fn next_dropout(&mut self) -> Option<u32> {

@@ -1,10 +1,9 @@
 //! What a sample brings to the first level: embedding tables, and the fields that make up a row of the input slot.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the vectors of a bag of ids become one vector.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
     #[default]

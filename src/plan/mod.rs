@@ -33,6 +33,17 @@ pub enum Activation {
     Gelu,
 }
 
+/// What stands between a layer's linear map and its activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// Nothing.
+    #[default]
+    None,
+    /// Mean 0 and variance 1 over the layer's width, for each sample apart (Ba et al. 2016).
+    Layer,
+}
+
 /// What a task predicts, and so its loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -70,7 +81,7 @@ pub struct Tensor {
     pub start: usize,
 }
 
-/// `output = dropout(activation(input W^T + bias))`, W `[out, in]` as in PyTorch.
+/// `output = dropout(activation(norm(input W^T + bias)))`, W `[out, in]` as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct Linear {
     pub weight: ParameterId,
@@ -82,6 +93,29 @@ pub struct Linear {
     pub argument: Option<TensorId>,
     /// Its number among the plan's layers with dropout, if it has one.
     pub dropout: Option<u32>,
+    pub norm: Option<Norm>,
+}
+
+/// Added to a variance before its root is taken, as PyTorch does.
+pub const NORM_EPS: f64 = 1e-5;
+
+/// `normalised weight + bias`, where `normalised = (x - mean) / sqrt(variance + eps)`, x being a linear map's result, and
+/// mean and variance (with the width, not the width less one, below the sum) being over its width: `torch.nn.LayerNorm`.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    pub weight: ParameterId,
+    pub bias: ParameterId,
+    /// `[batch, width]`; its gradient is that by x.
+    pub normalised: TensorId,
+    /// `1 / sqrt(variance + eps)`, `[batch, 1]`.
+    pub inverse_deviation: TensorId,
+}
+
+impl Linear {
+    /// In whose place the gradient by `input W^T + bias` lies.
+    pub fn result(&self) -> TensorId {
+        self.norm.as_ref().map_or(self.output, |norm| norm.normalised)
+    }
 }
 
 /// One or more linear layers, each reading the one before.
@@ -180,6 +214,16 @@ impl Plan {
         self.levels.iter().chain(std::iter::once(&self.towers))
     }
 
+    /// Every linear layer, in the order of the levels.
+    pub fn layers(&self) -> impl Iterator<Item = &Linear> {
+        self.blocks().flat_map(Level::mlps).flat_map(|mlp| &mlp.layers)
+    }
+
+    /// Every layer with a norm, and that norm.
+    pub fn norms(&self) -> impl Iterator<Item = (&Linear, &Norm)> {
+        self.layers().filter_map(|layer| Some((layer, layer.norm.as_ref()?)))
+    }
+
     /// The masks of a step of training, counted from 1; none where nothing is dropped.
     pub fn masks(&self, seed: u64, step: u64) -> Option<Masks> {
         (self.dropout > 0.0).then(|| Masks::new(self.dropout, seed, step))
@@ -221,6 +265,11 @@ impl Input {
 
     pub fn dense_fields(&self) -> usize {
         self.fields.iter().filter(|f| matches!(f, Field::Dense { .. })).count()
+    }
+
+    /// Whether ids have weights in any field.
+    pub fn has_weights(&self) -> bool {
+        self.fields.iter().any(|f| matches!(f, Field::Bag { pooling: Pooling::Weighted, .. }))
     }
 
     /// For each bag field in order: its first column in the input slot, its table and its pooling.

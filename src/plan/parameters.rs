@@ -38,7 +38,7 @@ impl<T: Copy + Default> Parameters<T> {
 }
 
 impl Parameters<f32> {
-    /// Xavier-uniform weights (Glorot and Bengio 2010), zero biases, small uniform embeddings. Each parameter draws
+    /// Xavier-uniform weights (Glorot and Bengio 2010), norms' weights of one, zero biases, small uniform embeddings. Each parameter draws
     /// from a stream of its own, so its values depend on the seed, its name and its shape alone.
     pub fn init(plan: &Plan, seed: u64) -> Self {
         let mut parameters = Self::zeros(plan);
@@ -47,6 +47,10 @@ impl Parameters<f32> {
         }
         for p in plan.dense.parameters.iter().filter(|p| p.shape.len() == 2) {
             draw(p, (6.0 / (p.rows + p.cols) as f64).sqrt(), seed, &mut parameters.dense);
+        }
+        for (_, norm) in plan.norms() {
+            let p = plan.dense.get(norm.weight);
+            p.pack(&vec![1.0; p.cols], &mut parameters.dense);
         }
         parameters
     }
@@ -77,6 +81,28 @@ impl Parameters<f32> {
             }
         }
         Ok(parameters)
+    }
+
+    /// Parameters of tensors whose tables may have fewer rows than the plan's: the rows behind theirs are as [`Self::init`]
+    /// draws them.
+    ///
+    /// # Errors
+    /// As [`Self::from_tensors`].
+    pub fn grow(plan: &Plan, tensors: &[NamedTensor], seed: u64) -> Result<Self, CheckpointError> {
+        let fresh = Self::init(plan, seed);
+        let mut tensors = tensors.to_vec();
+        for table in &plan.embedding.parameters {
+            for tensor in tensors.iter_mut().filter(|tensor| tensor.name == table.name) {
+                let is_shorter =
+                    tensor.shape.len() == 2 && tensor.shape[0] < table.rows && tensor.shape[1] == table.cols;
+                if is_shorter {
+                    let rows = table.unpack(&fresh.embedding);
+                    tensor.data.extend_from_slice(&rows[tensor.data.len()..]);
+                    tensor.shape[0] = table.rows;
+                }
+            }
+        }
+        Self::from_tensors(plan, &tensors)
     }
 
     /// The first parameter with a value that is not finite, tables first.

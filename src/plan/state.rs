@@ -17,9 +17,11 @@ pub struct Array {
     /// Among those of its formula.
     pub number: usize,
     pub name: &'static str,
+    /// Whether it holds one number for a row; else it is as its parameter.
+    pub is_by_row: bool,
 }
 
-/// A tensor of the state, of its parameter's shape.
+/// A tensor of the state.
 #[derive(Clone, Copy, Debug)]
 pub struct StateTensor<'a> {
     /// None for the parameter itself.
@@ -37,9 +39,16 @@ impl StateTensor<'_> {
         }
     }
 
-    /// The parameter as a block of its own.
+    /// The tensor as a block of its own.
     pub fn alone(&self) -> Parameter {
-        Parameter { offset: 0, ..self.parameter.clone() }
+        let Parameter { name, rows, .. } = self.parameter;
+        match self.array {
+            Some(Array { is_by_row: true, .. }) => {
+                let (name, shape) = (name.clone(), vec![*rows]);
+                Parameter { name, shape, rows: 1, cols: *rows, stride: *rows, offset: 0 }
+            }
+            _ => Parameter { offset: 0, ..self.parameter.clone() },
+        }
     }
 }
 
@@ -51,11 +60,19 @@ impl Plan {
         let all = tables.chain(self.dense.parameters.iter().map(|p| (Block::Dense, p)));
         let values = all.clone().map(|(block, parameter)| StateTensor { array: None, block, parameter });
         let arrays = all.flat_map(move |(block, parameter)| {
-            let formula = formulas.map(|formulas| formulas.of(block));
+            let formula = formulas.and_then(|formulas| formulas.of(block));
             let names = formula.map_or(&[][..], Formula::state).iter().enumerate();
-            names.map(move |(number, name)| StateTensor { array: Some(Array { number, name }), block, parameter })
+            let is_by_row = formula.is_some_and(Formula::is_by_row);
+            let array = move |(number, name): (usize, &&'static str)| Array { number, name, is_by_row };
+            names.map(move |named| StateTensor { array: Some(array(named)), block, parameter })
         });
         values.chain(arrays.collect::<Vec<_>>())
+    }
+
+    /// Floats that the optimizer keeps beside the tables.
+    pub fn table_state_floats(&self, formulas: &Formulas) -> usize {
+        let arrays = self.state(Some(formulas)).filter(|t| t.array.is_some() && t.block != Block::Dense);
+        arrays.map(|t| t.alone().len()).sum()
     }
 
     /// A tensor of the state by its name.
@@ -68,9 +85,9 @@ impl Plan {
 }
 
 impl Formulas {
-    fn of(&self, block: Block) -> Formula {
+    fn of(&self, block: Block) -> Option<Formula> {
         match block {
-            Block::Dense => self.dense,
+            Block::Dense => Some(self.dense),
             Block::Table(table) => self.tables[table],
         }
     }

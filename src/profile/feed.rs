@@ -38,7 +38,7 @@ impl<'a> Feed<'a> {
     }
 
     pub fn next(&mut self) -> Fed {
-        let least = self.p.config.train.batch_size.min(self.p.train.rows);
+        let least = self.p.config.train.batch_size.min(self.p.train.rows());
         loop {
             match (self.batches.next(), self.batches.forming()) {
                 (Some(batch), Some(forming)) if batch.rows >= least => return Fed { batch, forming },

@@ -63,3 +63,9 @@ pub fn weight<'a, T>(layout: &Layout, block: &'a [T], id: ParameterId) -> Matrix
     let p = layout.get(id);
     Matrix { data: &block[p.offset..p.offset + p.len()], rows: p.rows, cols: p.cols, stride: p.stride }
 }
+
+/// A vector in its block.
+pub fn vector<'a, T>(layout: &Layout, block: &'a [T], id: ParameterId) -> &'a [T] {
+    let p = layout.get(id);
+    &block[p.offset..p.offset + p.cols]
+}

@@ -1,9 +1,10 @@
 //! Experts, gates and their mixing, and the gradients. The towers are a level too.
 
 use super::activation::{activate_rows, through_activation};
-use super::arena::{Arena, matrix, matrix_mut, weight};
+use super::arena::{Arena, matrix, matrix_mut, vector, weight};
 use super::dropout::{Drop, drop_rows, through_dropout};
 use super::matmul::{Write, a_b, a_bt};
+use super::norm::{norm_forward, norm_input_grad};
 use super::real::Real;
 use super::vector::{add_scaled, dot};
 use crate::plan::{Activation, Concat, Gate, Level, Linear, Masks, Mlp, Plan, TensorId};
@@ -14,7 +15,8 @@ pub struct Rows<'a, T> {
     /// The dense block of parameters.
     pub dense: &'a [T],
     pub values: &'a mut Arena<T>,
-    /// Of the loss, by each linear layer's result before its activation, and by each slot's value.
+    /// Of the loss: by each layer's activation's argument in the place of its output, by each linear map's result in that of
+    /// [`Linear::result`], and by each slot's value.
     pub grads: &'a mut Arena<T>,
     pub rows: usize,
     /// The first one's number in the batch.
@@ -78,15 +80,17 @@ fn is_logit(level: &Level, plan: &Plan) -> bool {
 }
 
 fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
-    let t = r.plan.tensor(layer.output);
-    let bias = layer.bias.map(|bias| {
-        let p = r.plan.dense.get(bias);
-        &r.dense[p.offset..p.offset + p.cols]
-    });
+    let (t, result) = (r.plan.tensor(layer.output), layer.result());
+    let mut bias = layer.bias.map(|bias| vector(&r.plan.dense, r.dense, bias));
     let w = weight(&r.plan.dense, r.dense, layer.weight);
-    let (input, output) = r.values.pair(r.plan, layer.input, layer.output, r.rows);
+    let (input, output) = r.values.pair(r.plan, layer.input, result, r.rows);
     let x = matrix(r.plan.tensor(layer.input), input, r.rows);
-    a_bt(x, w, matrix_mut(t, output, r.rows), Write::Replace);
+    a_bt(x, w, matrix_mut(r.plan.tensor(result), output, r.rows), Write::Replace);
+    if let Some(norm) = &layer.norm {
+        activate_rows(Activation::Identity, bias.take(), output, t.width, t.stride);
+        norm_forward(norm, layer, r);
+    }
+    let output = r.values.get_mut(r.plan, layer.output, r.rows);
     match layer.argument {
         Some(argument) => {
             activate_rows(Activation::Identity, bias, output, t.width, t.stride);
@@ -193,10 +197,13 @@ fn mlp_input_grad<T: Real>(mlp: &Mlp, write: Option<Write>, r: &mut Rows<T>) {
             None => through_activation(layer.activation, d, y, z),
             Some(drop) => through_dropout(drop, layer.activation, d, y, z, r.plan.tensor(layer.output).stride),
         }
+        if let Some(norm) = &layer.norm {
+            norm_input_grad(norm, layer, r);
+        }
         let Some(write) = (if i == 0 { write } else { Some(Write::Replace) }) else { continue };
         let w = weight(&r.plan.dense, r.dense, layer.weight);
-        let (dz, dx) = r.grads.pair(r.plan, layer.output, layer.input, r.rows);
-        let dz = matrix(r.plan.tensor(layer.output), dz, r.rows);
+        let (dz, dx) = r.grads.pair(r.plan, layer.result(), layer.input, r.rows);
+        let dz = matrix(r.plan.tensor(layer.result()), dz, r.rows);
         a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows), write);
     }
 }

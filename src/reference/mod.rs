@@ -15,6 +15,8 @@ mod largest;
 mod level;
 mod loss;
 mod matmul;
+mod memory;
+mod norm;
 mod optimizer;
 mod parts;
 mod real;
@@ -42,6 +44,7 @@ use table_update::{TableUpdate, Touched};
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use loss::loss_terms;
+pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
 pub use state::{Arrays, OptimizerState};
@@ -145,7 +148,7 @@ impl<T: Real> Reference<T> {
     }
 
     /// The gradients by a tensor in the last batch, `[rows, width]`: by a linear layer's result before its activation,
-    /// or by a slot's value.
+    /// by its activation's argument where a norm lies between, or by a slot's value.
     pub fn gradient_rows_of(&self, tensor: TensorId, rows: usize) -> Vec<T> {
         self.collect_rows(tensor, rows, |block| &block.grads)
     }
@@ -230,9 +233,11 @@ impl<T: Real> Reference<T> {
         let Some(mut state) = self.state.take() else { return };
         self.largest.find(&self.plan, &self.columns, batch, &self.parameters.embedding);
         let mut parameters = std::mem::take(&mut self.parameters.embedding);
-        let (update, moves_others) =
-            (Update::new(rule.tables.formula(), &rule.tables_at(step)), rule.tables.moves_others());
-        let updates = |_| TableUpdate { update, moves_others };
+        let updates = |table: usize| {
+            let own = rule.table(table);
+            let update = own.formula().map(|formula| Update::new(formula, &rule.table_at(table, step)))?;
+            Some(TableUpdate { update, moves_others: own.moves_others() })
+        };
         self.touched(batch).update(&updates, &mut parameters, &mut state.tables);
         self.parameters.embedding = parameters;
         self.state = Some(state);
@@ -263,7 +268,7 @@ impl<T: Real> Reference<T> {
     }
 
     fn formulas(&self) -> Option<Formulas> {
-        self.state.as_ref().map(OptimizerState::formulas)
+        self.state.as_ref().and_then(OptimizerState::formulas)
     }
 
     /// The floats of a tensor of the state, padding included.
@@ -384,7 +389,7 @@ impl Executor for Reference<f32> {
     }
 
     fn state(&self) -> Vec<(String, Vec<usize>)> {
-        self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.parameter.shape.clone())).collect()
+        self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
     fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {

@@ -96,6 +96,37 @@ impl<T: Real> Update<T> {
     }
 }
 
+/// The row of a table by row-wise Adagrad, whose sum is `sum`; `gradient` gives the row's from a column on.
+pub fn update_row<T: Real>(
+    u: &Update<T>,
+    row: &mut [T],
+    sum: &mut T,
+    block: &mut [T],
+    gradient: impl Fn(usize, &mut [T]),
+) {
+    let (width, columns) = (row.len(), block.len());
+    let mut squares = T::ZERO;
+    for first in (0..width).step_by(columns) {
+        let parameters = &row[first..width.min(first + columns)];
+        let block = &mut block[..parameters.len()];
+        gradient(first, block);
+        for (&g, &p) in block.iter().zip(parameters) {
+            let g = u.decayed(g, p);
+            squares += g * g;
+        }
+    }
+    *sum += squares / T::of(width as f64);
+    let root = sum.sqrt() + u.eps;
+    for first in (0..width).step_by(columns) {
+        let parameters = &mut row[first..width.min(first + columns)];
+        let block = &mut block[..parameters.len()];
+        gradient(first, block);
+        for (&g, p) in block.iter().zip(parameters) {
+            *p = *p - u.rate * u.decayed(g, *p) / root;
+        }
+    }
+}
+
 vectorized! {
     /// One update by `grads`.
     pub fn update<T: Real>(update: &Update<T>, state: State<T>, grads: &[T]) {
@@ -134,6 +165,8 @@ fn update_by<T: Real>(u: &Update<T>, state: State<T>, grads: impl Iterator<Item 
                 *p = *p - u.rate * *m;
             }
         }
+        // Row by row, in `update_row`.
+        Formula::RowwiseAdagrad => {}
         Formula::Sgd => {
             for (p, g) in parameters {
                 *p = *p - u.rate * u.decayed(g, *p);

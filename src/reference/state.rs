@@ -3,13 +3,15 @@
 use rayon::prelude::*;
 
 use super::real::Real;
-use crate::optim::{Formula, Formulas, Rule};
-use crate::plan::Plan;
+use crate::optim::{Formula, Formulas, Rule, TableRule};
+use crate::plan::{Parameter, Plan};
 
-/// Up to two arrays, each as large as the parameters that they belong to; a formula's own, the others empty.
+/// Up to two arrays, each as large as the parameters that they belong to, or with one number for a row; a formula's own,
+/// the others empty.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arrays<T> {
-    pub formula: Formula,
+    /// None where nothing moves.
+    pub formula: Option<Formula>,
     pub arrays: [Vec<T>; 2],
 }
 
@@ -22,9 +24,15 @@ pub struct OptimizerState<T> {
 }
 
 impl<T: Real> Arrays<T> {
-    fn new(formula: Formula, floats: usize, initial: f64) -> Self {
-        let array = |i: usize| if i < formula.state().len() { filled(floats, initial) } else { Vec::new() };
-        Self { formula, arrays: [0, 1].map(array) }
+    fn new(formula: Option<Formula>, floats: usize, initial: f64) -> Self {
+        let count = formula.map_or(0, |formula| formula.state().len());
+        Self { formula, arrays: [0, 1].map(|i| if i < count { filled(floats, initial) } else { Vec::new() }) }
+    }
+
+    fn of_table(rule: &TableRule, p: &Parameter) -> Self {
+        let formula = rule.formula();
+        let floats = if formula.is_some_and(Formula::is_by_row) { p.rows } else { p.len() };
+        Self::new(formula, floats, rule.initial())
     }
 }
 
@@ -41,20 +49,23 @@ fn filled<T: Real>(floats: usize, value: f64) -> Vec<T> {
 impl<T: Real> OptimizerState<T> {
     /// Before the first step.
     pub fn new(plan: &Plan, rule: &Rule) -> Self {
-        let table = |p: &crate::plan::Parameter| Arrays::new(rule.tables.formula(), p.len(), rule.tables.initial());
+        let tables = plan.embedding.parameters.iter().enumerate();
         Self {
-            dense: Arrays::new(rule.optimizer.formula(), plan.dense.len, rule.optimizer.initial()),
-            tables: plan.embedding.parameters.iter().map(table).collect(),
+            dense: Arrays::new(Some(rule.optimizer.formula()), plan.dense.len, rule.optimizer.initial()),
+            tables: tables.map(|(t, p)| Arrays::of_table(&rule.table(t), p)).collect(),
         }
     }
 
-    pub fn formulas(&self) -> Formulas {
-        Formulas { dense: self.dense.formula, tables: self.tables.iter().map(|table| table.formula).collect() }
+    /// For a rule's number of tables.
+    pub fn formulas(&self) -> Option<Formulas> {
+        let tables = self.tables.iter().map(|table| table.formula).collect();
+        self.dense.formula.map(|dense| Formulas { dense, tables })
     }
 
     /// Whether it is that of a rule's formulas.
     pub fn fits(&self, rule: &Rule) -> bool {
-        let table = rule.tables.formula();
-        self.dense.formula == rule.optimizer.formula() && self.tables.iter().all(|t| t.formula == table)
+        let mut tables = self.tables.iter().enumerate();
+        let dense = Some(rule.optimizer.formula());
+        self.dense.formula == dense && tables.all(|(t, own)| own.formula == rule.table(t).formula())
     }
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::embedding::{Columns, row_gradient};
 use super::largest::Largest;
-use super::optimizer::{State, Update, update, update_untouched};
+use super::optimizer::{State, Update, update, update_row, update_untouched};
 use super::real::Real;
 use super::split::{Split, for_each_run};
 use super::state::Arrays;
@@ -40,8 +40,24 @@ pub struct TableUpdate<T> {
     pub moves_others: bool,
 }
 
-/// By the number of a table.
-type Updates<'a, T> = dyn Fn(usize) -> TableUpdate<T> + Sync + 'a;
+/// By the number of a table; none where it does not move.
+type Updates<'a, T> = dyn Fn(usize) -> Option<TableUpdate<T>> + Sync + 'a;
+
+/// A table's rows beside a number for each.
+struct Rows<'a, T> {
+    stride: usize,
+    parameters: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+impl<T: Real> Split for Rows<'_, T> {
+    fn split(self, at: usize) -> (Self, Self) {
+        let stride = self.stride;
+        let (parameters, parameters_rest) = self.parameters.split_at_mut(at);
+        let (sums, sums_rest) = self.sums.split_at_mut(at / stride);
+        (Self { stride, parameters, sums }, Self { stride, parameters: parameters_rest, sums: sums_rest })
+    }
+}
 
 impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     /// Where the table row of a segment lies in the embedding block.
@@ -67,9 +83,14 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         let Range { start, end } = tables;
         match state {
             [] => {}
-            [Arrays { arrays: [first, second], .. }] => {
-                self.update_table(&updates(start), start, State { parameters, first, second });
-            }
+            [Arrays { arrays: [first, second], .. }] => match updates(start) {
+                None => {}
+                Some(TableUpdate { update, .. }) if update.formula.is_by_row() => {
+                    let stride = self.plan.embedding.parameters[start].stride;
+                    self.update_by_row(&update, start, Rows { stride, parameters, sums: first });
+                }
+                Some(update) => self.update_table(&update, start, State { parameters, first, second }),
+            },
             _ => {
                 let middle = start + tables.len() / 2;
                 let layout = &self.plan.embedding.parameters;
@@ -83,11 +104,28 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         }
     }
 
-    fn update_table(&self, update: &TableUpdate<T>, table: usize, state: State<T>) {
+    /// The segments of a table.
+    fn segments(&self, table: usize) -> Range<usize> {
         let of = &self.batch.segments.tables;
         let bound = |table: usize| of.partition_point(|&t| (t as usize) < table);
-        let start = self.plan.embedding.parameters[table].offset;
-        let segments = bound(table)..bound(table + 1);
+        bound(table)..bound(table + 1)
+    }
+
+    fn update_by_row(&self, update: &Update<T>, table: usize, rows: Rows<T>) {
+        let (segments, start) = (self.segments(table), self.plan.embedding.parameters[table].offset);
+        for_each_run(segments, RUN_ROWS, start, rows, &|s| self.range(s).start, &|run, from, rows| {
+            for segment in run {
+                let row = self.range(segment);
+                let sum = &mut rows.sums[(row.start - from) / rows.stride];
+                let row = &mut rows.parameters[row.start - from..row.end - from];
+                let gradient = |first: usize, out: &mut [T]| self.gradient(segment, first, out);
+                update_row(update, row, sum, &mut [T::ZERO; COLUMNS], gradient);
+            }
+        });
+    }
+
+    fn update_table(&self, update: &TableUpdate<T>, table: usize, state: State<T>) {
+        let (segments, start) = (self.segments(table), self.plan.embedding.parameters[table].offset);
         for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
             for segment in run.clone() {

@@ -61,6 +61,17 @@ pub fn dot<T: Real>(a: &[T], b: &[T]) -> T {
     sums.into_iter().sum::<T>() + rest
 }
 
+/// The sum, in an order as [`dot`]'s.
+#[inline(always)]
+pub fn sum<T: Real>(x: &[T]) -> T {
+    let (x, rest) = x.as_chunks::<LANES>();
+    let mut sums = [T::ZERO; LANES];
+    for x in x {
+        sums.iter_mut().zip(x).for_each(|(sum, &x)| *sum += x);
+    }
+    sums.into_iter().sum::<T>() + rest.iter().copied().sum()
+}
+
 /// `y += x`.
 #[inline(always)]
 pub fn add<T: Real>(y: &mut [T], x: &[T]) {

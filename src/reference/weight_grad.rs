@@ -1,4 +1,5 @@
-//! Gradients of weights and biases, `dW = dZ^T X` and `db = sum of the rows of dZ`, in strips of a few output units.
+//! Gradients of weights and biases, `dW = dZ^T X` and `db = sum of the rows of dZ`, and of norms' weights, `dg = sum of the
+//! rows of dU N`, in strips of a few output units.
 //!
 //! A strip sums over all blocks of rows in order, so no block needs a gradient of its own, and the optimizer follows
 //! while the strip is in the cache.
@@ -15,17 +16,26 @@ use crate::plan::{ParameterId, Plan, TensorId};
 /// Output units of a layer whose weights are one piece of work.
 const STRIP_UNITS: usize = 64;
 
-/// Some rows of a weight, or a bias: a piece of the dense block.
+/// Some rows of a weight, or a bias, or a norm's weight: a piece of the dense block.
 pub struct Strip {
     parameter: ParameterId,
-    /// The layer's output, by which the gradient is known.
+    /// In whose place the gradient lies that the parameter's follows from.
     output: TensorId,
-    /// What a weight is multiplied with; none for a bias.
-    input: Option<TensorId>,
+    factor: Factor,
     first_unit: usize,
     units: usize,
     /// Where it starts in the dense block.
     start: usize,
+}
+
+/// What a parameter is multiplied with.
+enum Factor {
+    /// A weight, with each unit of the layer's input.
+    Input(TensorId),
+    /// A norm's weight, element by element.
+    Normalised(TensorId),
+    /// A bias.
+    One,
 }
 
 /// The values and gradients of each block of rows, and how many rows there are.
@@ -34,15 +44,21 @@ pub type BlockRows<'a, T> = (&'a Arena<T>, &'a Arena<T>, usize);
 /// The dense block as strips, in its order.
 pub fn strips(plan: &Plan) -> Vec<Strip> {
     let mut strips = Vec::new();
-    for layer in plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers) {
-        let (output, p) = (layer.output, plan.dense.get(layer.weight));
+    let vector = |parameter, output, factor| {
+        let p = plan.dense.get(parameter);
+        Strip { parameter, output, factor, first_unit: 0, units: p.cols, start: p.offset }
+    };
+    for layer in plan.layers() {
+        let (output, p) = (layer.result(), plan.dense.get(layer.weight));
         for first_unit in (0..p.rows).step_by(STRIP_UNITS) {
             let (units, start) = (STRIP_UNITS.min(p.rows - first_unit), p.offset + first_unit * p.stride);
-            strips.push(Strip { parameter: layer.weight, output, input: Some(layer.input), first_unit, units, start });
+            let (parameter, factor) = (layer.weight, Factor::Input(layer.input));
+            strips.push(Strip { parameter, output, factor, first_unit, units, start });
         }
-        if let Some(parameter) = layer.bias {
-            let (units, start) = (plan.dense.get(parameter).cols, plan.dense.get(parameter).offset);
-            strips.push(Strip { parameter, output, input: None, first_unit: 0, units, start });
+        strips.extend(layer.bias.map(|bias| vector(bias, output, Factor::One)));
+        if let Some(norm) = &layer.norm {
+            strips.push(vector(norm.weight, layer.output, Factor::Normalised(norm.normalised)));
+            strips.push(vector(norm.bias, layer.output, Factor::One));
         }
     }
     strips.sort_by_key(|strip| strip.start);
@@ -62,15 +78,16 @@ impl Strip {
     /// Its part of the dense block.
     pub fn range(&self, plan: &Plan) -> Range<usize> {
         let p = plan.dense.get(self.parameter);
-        let floats = if self.input.is_some() { self.units * p.stride } else { self.units };
+        let floats = if let Factor::Input(_) = self.factor { self.units * p.stride } else { self.units };
         self.start..self.start + floats
     }
 
     /// Writes the gradient over all blocks of rows to `grads`, the strip's part of a dense block. Padding is left alone.
     pub fn gradient<'a, T: Real>(&self, plan: &Plan, blocks: impl Iterator<Item = BlockRows<'a, T>>, grads: &mut [T]) {
-        match self.input {
-            Some(input) => self.weight_gradient(plan, input, blocks, grads),
-            None => self.bias_gradient(plan, blocks, grads),
+        match self.factor {
+            Factor::Input(input) => self.weight_gradient(plan, input, blocks, grads),
+            Factor::Normalised(n) => self.norm_gradient(plan, n, blocks, grads),
+            Factor::One => self.bias_gradient(plan, blocks, grads),
         }
     }
 
@@ -92,6 +109,21 @@ impl Strip {
         }
     }
 
+    fn norm_gradient<'a, T: Real>(
+        &self,
+        plan: &Plan,
+        normalised: TensorId,
+        blocks: impl Iterator<Item = BlockRows<'a, T>>,
+        grads: &mut [T],
+    ) {
+        let dg = &mut grads[..self.units];
+        dg.fill(T::ZERO);
+        for (values, block_grads, rows) in blocks {
+            let du = block_grads.matrix(plan, self.output, rows);
+            add_products(dg, du.data, values.get(plan, normalised, rows), du.stride);
+        }
+    }
+
     fn bias_gradient<'a, T: Real>(&self, plan: &Plan, blocks: impl Iterator<Item = BlockRows<'a, T>>, grads: &mut [T]) {
         let db = &mut grads[..self.units];
         db.fill(T::ZERO);
@@ -106,5 +138,12 @@ vectorized! {
     /// `sum += each row`.
     fn add_rows<T: Real>(sum: &mut [T], rows: &[T], stride: usize) {
         rows.chunks(stride).for_each(|row| add(sum, row));
+    }
+
+    /// `sum += the product of each pair of rows`, element by element.
+    fn add_products<T: Real>(sum: &mut [T], a: &[T], b: &[T], stride: usize) {
+        for (a, b) in a.chunks(stride).zip(b.chunks(stride)) {
+            sum.iter_mut().zip(a).zip(b).for_each(|((sum, &a), &b)| *sum += a * b);
+        }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::RunError;
 use crate::checkpoint::{self, CheckpointError, Reader};
-use crate::data::Dataset;
+use crate::data::{Dataset, TrainRows};
 use crate::executor::{Executor, is_parameter};
 use crate::train::{Prepared, Saved, TrainError, TrainState, read_finite};
 
@@ -31,9 +31,10 @@ pub struct Digests(BTreeMap<String, Option<String>>);
 
 impl Digests {
     pub fn of(p: &Prepared) -> Self {
-        let splits = [("training", Some(&p.train)), ("validation", p.valid.as_ref()), ("test", p.test.as_ref())];
-        let digest = |dataset: &Arc<Dataset>| format!("{:016x}", dataset.digest());
-        Self(splits.into_iter().map(|(name, dataset)| (name.into(), dataset.map(digest))).collect())
+        let judged = |rows: &Option<Arc<Dataset>>| rows.clone().map(|rows| TrainRows::from(rows).digest());
+        let splits =
+            [("training", Some(p.train.digest())), ("validation", judged(&p.valid)), ("test", judged(&p.test))];
+        Self(splits.map(|(name, digest)| (name.into(), digest)).into())
     }
 
     /// The splits whose rows differ.

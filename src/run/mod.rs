@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `config.toml` | the config as resolved, with overrides |
 //! | `schema.json` | vocabularies and statistics of the training rows |
-//! | `init.safetensors` | the parameters that training started from, where `--init` or a table's `init` named a file |
+//! | `init.safetensors` | the parameters that training started from, where `--init`, a table's `init` or `--continue` named some |
 //! | `best.safetensors` | parameters of the best evaluation by the validation rows; the last where there are none |
 //! | `last.safetensors` | parameters after the last epoch, or where training stopped |
 //! | `metrics.jsonl` | a line per report of steps, per evaluation, and for the end |
@@ -161,6 +161,7 @@ impl RunFolder {
         self.line(&json!({
             "event": "end", "epoch": fitted.epoch, "step": fitted.step, "split": fitted.split,
             "evaluation": fitted.evaluation, "samples_per_second": fitted.samples_per_second,
+            "waited_for_batches": fitted.waited,
         }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{During, Event, Keeper, Prepared, Saved, TrainError, TrainState, Which};
 use crate::alarms::{self, Alarm, GateSample, Sample};
@@ -41,6 +41,8 @@ pub struct Fitted {
     pub split: &'static str,
     pub evaluation: Evaluation,
     pub samples_per_second: f64,
+    /// The share of the time in steps that training waited for batches: what the loader held the device up at most.
+    pub waited: f64,
 }
 
 /// Trains to the end; `None` if `stop` was set before. `tell` is told what the keeper takes down.
@@ -70,6 +72,7 @@ pub fn fit(
         since: Instant::now(),
         unreported: 0,
         trained: (0, 0.0),
+        waited: Duration::ZERO,
     };
     while run.state.epoch <= p.config.train.epochs && !run.is_out_of_patience() {
         if run.epoch(stop)? == Ended::Early {
@@ -86,7 +89,7 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
     match start {
         Start::Parameters(parameters) => {
             let variants = device.variants(&p.plan, batch_size)?;
-            let mut executor = device.open_with(p.plan.clone(), &parameters, batch_size, variants)?;
+            let mut executor = device.open_with(p.plan.clone(), parameters, batch_size, variants)?;
             executor.prepare(&p.rule())?;
             Ok((TrainState::new(device.kind(), variants), executor))
         }
@@ -96,8 +99,9 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
                 state.variants = device.variants(&p.plan, batch_size)?;
             }
             state.device = device.kind();
+            // The parameters come with the checkpoint's tensors.
             let none = Parameters::zeros(&p.plan);
-            let mut executor = device.open_with(p.plan.clone(), &none, batch_size, state.variants)?;
+            let mut executor = device.open_with(p.plan.clone(), none, batch_size, state.variants)?;
             executor.prepare(&p.rule())?;
             checkpoint::check(&executor.state(), &tensors.tensors())?;
             for (name, _) in executor.state() {
@@ -125,6 +129,8 @@ struct Run<'a> {
     unreported: usize,
     /// Rows and seconds of the steps that were.
     trained: (usize, f64),
+    /// Of those seconds, the wait for batches.
+    waited: Duration,
 }
 
 #[derive(PartialEq)]
@@ -137,20 +143,32 @@ impl Run<'_> {
     /// The rest of the epoch; less, if patience runs out.
     fn epoch(&mut self, stop: &AtomicBool) -> Result<Ended, TrainError> {
         self.since = Instant::now();
-        for batch in self.batches() {
+        let mut batches = self.batches();
+        let ended = self.steps(&mut batches, stop);
+        self.waited += batches.waited();
+        if let Some(ended) = ended? {
+            return Ok(ended);
+        }
+        batches.check()?;
+        self.end_epoch()?;
+        Ok(Ended::Whole)
+    }
+
+    /// Steps until the batches end; `None` where that is what ended them.
+    fn steps(&mut self, batches: &mut Batches, stop: &AtomicBool) -> Result<Option<Ended>, TrainError> {
+        for batch in batches {
             if stop.load(Ordering::Relaxed) {
-                return Ok(Ended::Early);
+                return Ok(Some(Ended::Early));
             }
             self.step(&batch)?;
             if self.state.batch < self.p.steps_per_epoch() {
                 self.between_steps()?;
             }
             if self.is_out_of_patience() {
-                return Ok(Ended::Whole);
+                return Ok(Some(Ended::Whole));
             }
         }
-        self.end_epoch()?;
-        Ok(Ended::Whole)
+        Ok(None)
     }
 
     /// The batches of the epoch that are not done.
@@ -329,8 +347,9 @@ impl Run<'_> {
             self.keeper.recall_best(self.executor.as_mut())?;
         }
         let (split, dataset) = self.p.reported_on();
-        let (evaluation, _) = self.judge(dataset)?;
-        let (rows, seconds) = self.trained;
-        Ok(Fitted { epoch, step, split, evaluation, samples_per_second: rows as f64 / seconds.max(1e-9) })
+        let (evaluation, _) = self.judge(&dataset)?;
+        let (rows, seconds) = (self.trained.0 as f64, self.trained.1.max(1e-9));
+        let waited = (self.waited.as_secs_f64() / seconds).min(1.0);
+        Ok(Fitted { epoch, step, split, evaluation, samples_per_second: rows / seconds, waited })
     }
 }

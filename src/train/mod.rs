@@ -2,6 +2,7 @@
 
 mod fit;
 mod keeper;
+mod memory;
 mod state;
 
 pub use fit::{Fitted, Start, fit};
@@ -13,14 +14,14 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::checkpoint::{self, CheckpointError};
-use crate::config::Config;
-use crate::data::{self, Contents, DataError, Dataset, Loading, Schema};
+use crate::checkpoint::{self, CheckpointError, NamedTensor};
+use crate::config::{Config, TableError, table_rules};
+use crate::data::{self, Contents, DataError, Dataset, Loading, Schema, TrainRows};
 use crate::evaluate::{BestBy, BestByError};
 use crate::executor::{Executor, ExecutorError};
 use crate::initial::{self, InitialError};
 use crate::model::{self, ModelError};
-use crate::optim::Rule;
+use crate::optim::{Rule, TableRule};
 use crate::plan::{Parameters, Plan, Task};
 use crate::seed;
 
@@ -31,6 +32,8 @@ pub enum TrainError {
     Data(#[from] DataError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error(transparent)]
     Best(#[from] BestByError),
     #[error(transparent)]
@@ -62,37 +65,76 @@ pub struct Prepared {
     pub config: Config,
     pub schema: Schema,
     pub plan: Arc<Plan>,
-    pub train: Arc<Dataset>,
+    pub train: TrainRows,
     pub valid: Option<Arc<Dataset>>,
     pub test: Option<Arc<Dataset>>,
     pub loading: Loading,
     data_dir: PathBuf,
     best_by: BestBy,
+    /// Of tables that have their own, by number.
+    table_rules: Vec<Option<TableRule>>,
+}
+
+/// A config's rows, wherever they lie.
+struct Rows {
+    schema: Schema,
+    train: TrainRows,
+    valid: Option<Dataset>,
+    test: Option<Dataset>,
+    loading: Loading,
+}
+
+impl Rows {
+    fn load(config: &Config, data_dir: &Path, run: Option<&Schema>) -> Result<Self, DataError> {
+        let (data, features, tasks) = (&config.data, &config.feature, &config.task);
+        let seed = seed::derive(config.seed, "data");
+        Ok(match &data.stream {
+            None => {
+                let data::Splits { schema, train, valid, test, loading, .. } =
+                    data::load(data, features, tasks, data_dir, seed, run)?;
+                Self { schema, train: Arc::new(train).into(), valid, test, loading }
+            }
+            Some(stream) => {
+                let data::Streamed { schema, train, valid, test, loading } =
+                    data::stream(data, stream, features, tasks, data_dir, seed, run)?;
+                Self { schema, train: train.into(), valid, test, loading }
+            }
+        })
+    }
 }
 
 /// Reads the data and builds the plan.
 ///
 /// # Errors
-/// Whatever is wrong with the data, the model, or `train.best`.
+/// Whatever is wrong with the data, the model, `[[table]]` or `train.best`.
 pub fn prepare(config: Config, data_dir: &Path) -> Result<Prepared, TrainError> {
-    let data_seed = seed::derive(config.seed, "data");
-    let splits = data::load(&config.data, &config.feature, &config.task, data_dir, data_seed)?;
-    let plan = Arc::new(plan(&config, &splits.schema)?);
+    prepare_from(config, data_dir, None)
+}
+
+/// As [`prepare`], going on from a run's schema if there is one: known texts keep their rows, new ones come behind.
+///
+/// # Errors
+/// As [`prepare`], and where the config's features, tables or tasks are not the run's.
+pub fn prepare_from(config: Config, data_dir: &Path, run: Option<&Schema>) -> Result<Prepared, TrainError> {
+    let rows = Rows::load(&config, data_dir, run)?;
+    let plan = Arc::new(plan(&config, &rows.schema)?);
+    let table_rules = table_rules(&config.table, &plan.input)?;
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
     initial::check(&plan, &config.table)?;
-    if let (Some(patience), None) = (config.train.patience, &splits.valid) {
+    if let (Some(patience), None) = (config.train.patience, &rows.valid) {
         return Err(TrainError::NothingToJudgeBy(patience));
     }
     Ok(Prepared {
         config,
-        schema: splits.schema,
+        schema: rows.schema,
         plan,
-        train: Arc::new(splits.train),
-        valid: splits.valid.map(Arc::new),
-        test: splits.test.map(Arc::new),
-        loading: splits.loading,
+        train: rows.train,
+        valid: rows.valid.map(Arc::new),
+        test: rows.test.map(Arc::new),
+        loading: rows.loading,
         data_dir: data_dir.to_owned(),
         best_by,
+        table_rules,
     })
 }
 
@@ -120,18 +162,39 @@ impl Prepared {
         Ok(parameters)
     }
 
+    /// A run's parameters, with fresh rows behind those of tables that have grown since.
+    ///
+    /// # Errors
+    /// Where they do not fit the model.
+    pub fn grown(&self, run: &[NamedTensor]) -> Result<Parameters<f32>, CheckpointError> {
+        Parameters::grow(&self.plan, run, seed::derive(self.config.seed, "continue"))
+    }
+
     /// The data of evaluations, with its name: validation rows, else test rows.
     fn judged_by(&self) -> Option<(&'static str, &Arc<Dataset>)> {
         self.valid.as_ref().map(|d| ("valid", d)).or(self.test.as_ref().map(|d| ("test", d)))
     }
 
-    /// The data of the final figures: test rows, else validation rows, else the training rows themselves.
-    pub fn reported_on(&self) -> (&'static str, &Arc<Dataset>) {
-        match (&self.test, &self.valid) {
-            (Some(test), _) => ("test", test),
-            (None, Some(valid)) => ("valid", valid),
-            (None, None) => ("train", &self.train),
+    /// The data of the final figures: test rows, else validation rows, else the training rows themselves, of which streamed
+    /// ones have the others beside them.
+    pub fn reported_on(&self) -> (&'static str, Arc<Dataset>) {
+        match (&self.test, &self.valid, &self.train) {
+            (Some(test), ..) => ("test", test.clone()),
+            (None, Some(valid), _) => ("valid", valid.clone()),
+            (None, None, TrainRows::Memory(train)) => ("train", train.clone()),
+            (None, None, TrainRows::Shards(_)) => ("none", Arc::default()),
         }
+    }
+
+    /// This, with the training rows in memory: of streamed ones those that are shuffled together first.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub fn in_memory(self) -> Result<Self, DataError> {
+        Ok(match &self.train {
+            TrainRows::Memory(_) => self,
+            TrainRows::Shards(shards) => Self { train: Arc::new(shards.first()?).into(), ..self },
+        })
     }
 
     /// Offers the training rows to a device that can hold them; what batches of them are to carry then.
@@ -139,16 +202,24 @@ impl Prepared {
     /// # Errors
     /// The device's.
     pub fn offer(&self, executor: &mut dyn Executor) -> Result<Contents, ExecutorError> {
-        let most = self.config.train.data_on_device_mb.saturating_mul(1 << 20);
-        Ok(if executor.hold(&self.train, most)? { Contents::NumbersAndSegments } else { Contents::ValuesAndSegments })
+        Ok(match &self.train {
+            TrainRows::Memory(train) if executor.hold(train, self.most_held_bytes())? => Contents::NumbersAndSegments,
+            TrainRows::Memory(_) | TrainRows::Shards(_) => Contents::ValuesAndSegments,
+        })
+    }
+
+    /// Bytes of encoded rows that a device is to hold at the most.
+    fn most_held_bytes(&self) -> u64 {
+        self.config.train.data_on_device_mb.saturating_mul(1 << 20)
     }
 
     /// How a step of this run changes the parameters.
     pub fn rule(&self) -> Rule {
-        self.config.rule((self.config.train.epochs * self.steps_per_epoch()) as u64)
+        let steps = (self.config.train.epochs * self.steps_per_epoch()) as u64;
+        Rule { own: self.table_rules.clone(), ..self.config.rule(steps) }
     }
 
     pub fn steps_per_epoch(&self) -> usize {
-        self.train.rows.div_ceil(self.config.train.batch_size)
+        self.train.rows().div_ceil(self.config.train.batch_size)
     }
 }

@@ -133,9 +133,10 @@ fn trained_from(change: fn(&mut NamedTensor)) -> Vec<Value> {
 
 #[test]
 fn a_dead_tower_is_told_and_stands_for_its_constant_predictions() {
-    let alarms = trained_from(|tensor| match tensor.name.as_str() {
-        "tower.b.layer.0.weight" => tensor.data.fill(0.0),
-        _ => {}
+    let alarms = trained_from(|tensor| {
+        if tensor.name == "tower.b.layer.0.weight" {
+            tensor.data.fill(0.0);
+        }
     });
     assert_eq!(kinds(&alarms), ["dead_tower"]);
     assert_eq!(alarms[0]["alarm"]["task"], "b");
@@ -143,9 +144,10 @@ fn a_dead_tower_is_told_and_stands_for_its_constant_predictions() {
 
 #[test]
 fn constant_predictions_are_told() {
-    let alarms = trained_from(|tensor| match tensor.name.as_str() {
-        "tower.a.head.weight" => tensor.data.fill(0.0),
-        _ => {}
+    let alarms = trained_from(|tensor| {
+        if tensor.name == "tower.a.head.weight" {
+            tensor.data.fill(0.0);
+        }
     });
     assert_eq!(kinds(&alarms), ["constant_predictions"]);
 }

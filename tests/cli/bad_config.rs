@@ -87,6 +87,21 @@ fn an_unknown_optimizer_is_told_with_those_that_there_are() {
 }
 
 #[test]
+fn a_table_that_no_feature_makes_is_told_with_those_that_there_are() {
+    let place = Place::new();
+    let text = place.read("run.toml");
+    let with = |entry: &str| place.write("run.toml", format!("{text}\n[[table]]\n{entry}\n"));
+    with("name = \"users\"\nfrozen = true");
+    place.refuses_to_train(&[], &["[[table]] users", "user, item"]);
+    with("name = \"user\"\nfrozen = true\noptimizer = { kind = \"sgd\" }");
+    place.refuses_to_train(&[], &["\"user\"", "frozen", "optimizer"]);
+    with("name = \"user\"\n[[table]]\nname = \"user\"");
+    place.refuses_to_train(&[], &["table.name = user", "two [[table]]"]);
+    with("name = \"user\"\noptimizer = { kind = \"sgd\", l2 = -1 }");
+    place.refuses_to_train(&[], &["table user: optimizer.l2 = -1", "must be 0 or more"]);
+}
+
+#[test]
 fn widths_and_counts_of_zero_are_named() {
     refused(&["model.expert_units=[7, 0]"], &["expert_units = [7, 0]"]);
     refused(&["model.expert_units=[]"], &["expert_units = []", "at least one layer"]);

@@ -8,6 +8,7 @@ mod bad_config;
 mod bad_data;
 mod bad_files;
 mod conform;
+mod continued;
 mod determinism;
 #[cfg(target_os = "linux")]
 mod full_disk;
@@ -19,6 +20,7 @@ mod parquet;
 mod predict;
 mod resume;
 mod run_folder;
+mod stream;
 mod surface;
 #[path = "../support/gpu.rs"]
 mod test_adapters;

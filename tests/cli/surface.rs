@@ -63,8 +63,8 @@ fn results_go_to_stdout_and_progress_to_stderr_without_a_terminals_control_codes
         assert!(done.stderr.starts_with("device: cpu ("), "{done:#?}");
         assert!(done.stdout.contains("AUC") && !done.stdout.contains("device:"), "{done:#?}");
     }
-    // Device, sizes, and a line an epoch.
-    assert_eq!(train.stderr.lines().count(), 5, "{train:#?}");
+    // Device, memory, sizes, and a line an epoch.
+    assert_eq!(train.stderr.lines().count(), 6, "{train:#?}");
     assert!(
         train.stderr.contains("192 training rows") && train.stderr.contains("epoch 3: valid click AUC"),
         "{train:#?}"

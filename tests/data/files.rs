@@ -66,7 +66,7 @@ impl Files {
 
 fn load_from(data_dir: &Path, config: &str) -> Result<Splits, DataError> {
     let Sections { data, feature, task } = toml::from_str(config).unwrap();
-    load(&data, &feature, &task, data_dir, 7)
+    load(&data, &feature, &task, data_dir, 7, None)
 }
 
 /// The ids of each row of a bag field.

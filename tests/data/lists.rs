@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::types::Float64Type;
-use arrow_array::{ArrayRef, ListArray};
+use arrow_array::{ArrayRef, ListArray, StringArray};
 use polygate::data::{BagColumn, Dataset, Encoder};
 use polygate::plan::{Field, Pooling};
 
@@ -134,7 +134,11 @@ fn weights_that_cannot_be_are_named_by_file_row_and_column() {
             "t.csv, row 3, column m: \"a:1,b\" has no weight in its item \"b\"; write it as id:weight",
         ),
         ("t.parquet", "weights = true", "t.parquet, row 2, column m: \"b\" has no weight in its item \"b\""),
-        ("t.csv", "weights_column = \"w\"", "t.csv, row 2, column m: \"a:1,b:1\" has 2 items, and 1 weights"),
+        (
+            "t.csv",
+            "weights_column = \"w\"",
+            "t.csv, row 2, column w: \"1\" should have a weight for each item (2), and has 1",
+        ),
         ("t.csv", "weights_column = \"v\"", "t.csv: no column v, which weights_column of feature m names"),
         ("t.parquet", "weights_column = \"w\"", "t.parquet: no column w, which weights_column of feature m names"),
         ("t.csv", "weights_column = \"y\"", "feature y is read from a column that task y is learned from"),
@@ -146,6 +150,55 @@ fn weights_that_cannot_be_are_named_by_file_row_and_column() {
         let error = error(file, more);
         assert!(error.starts_with(wanted), "{error}\ndoes not start with\n{wanted}");
     }
+}
+
+#[test]
+fn a_broken_weight_in_a_column_is_named_by_row_and_that_column() {
+    let items = lists(&[Some(&[Some("a"), Some("b")]), None, Some(&[Some("b")]), Some(&[Some("a")])]);
+    let numbers = |rows: [Option<Vec<Option<f64>>>; 4]| {
+        Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(rows)) as ArrayRef
+    };
+    let of = |weights: ArrayRef, items: ArrayRef, group: usize| {
+        written(&[("w", weights), ("m", items), ("y", ints(&[0, 1, 1, 0]))], group, "plain")
+    };
+    let whole = || Some(vec![Some(1.0), Some(2.0)]);
+    let infinite = numbers([whole(), None, Some(vec![Some(f64::INFINITY)]), Some(vec![Some(1.0)])]);
+    let null = numbers([whole(), None, Some(vec![Some(1.0)]), Some(vec![None])]);
+    let short = numbers([Some(vec![Some(1.0)]), None, Some(vec![Some(1.0)]), Some(vec![Some(1.0)])]);
+    let strings = lists(&[Some(&[Some("1"), Some("2")]), None, Some(&[Some("1")]), Some(&[Some("x")])]);
+    let texts = Arc::new(StringArray::from(vec!["a,b", "", "b", "a"])) as ArrayRef;
+    let files = Files::of_bytes(&[
+        ("text.csv", b"m,w,y\n\"a,b\",\"1,2\",0\n,,1\nb,?,1\n"),
+        ("infinite.parquet", &of(infinite, items.clone(), 2)),
+        ("null.parquet", &of(null, items.clone(), 3)),
+        ("short.parquet", &of(short, items.clone(), 4)),
+        ("strings.parquet", &of(strings.clone(), items.clone(), 4)),
+        ("number.parquet", &of(ints(&[1, 2, 3, 4]), items, 4)),
+        ("texts.parquet", &of(strings, texts, 4)),
+    ]);
+    for (file, wanted) in [
+        (
+            "text.csv",
+            "row 4, column w: \"?\" has a weight \"?\" that is no finite float32; mend it, or leave the item out",
+        ),
+        ("infinite.parquet", "row 3, column w: \"inf\" has a weight \"inf\" that is no finite float32"),
+        ("null.parquet", "row 4, column w: \"[NaN]\" has a weight \"NaN\" that is no finite float32"),
+        ("short.parquet", "row 1, column w: \"[1.0]\" should have a weight for each item (2), and has 1"),
+        ("strings.parquet", "row 4, column w: \"x\" has a weight \"x\" that is no finite float32"),
+        ("number.parquet", "column w: it is "),
+        ("texts.parquet", "column w: it is "),
+    ] {
+        let error = files.error(&config(file, "weights_column = \"w\""));
+        assert!(error.starts_with(&format!("{file}, {wanted}")), "{error}\ndoes not start with\n{file}, {wanted}");
+        assert!(
+            !wanted.ends_with("it is ") || error.contains("which weights_column of feature m cannot read"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_mean_refuses_a_weight_below_zero_and_a_sum_takes_it() {
     let negative = Files::new(&[("t.csv", "m,y\na:-1,0\n")]);
     let error = negative.error(&config("t.csv", "weights = true"));
     assert!(

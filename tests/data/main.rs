@@ -7,4 +7,5 @@ mod files;
 mod lists;
 mod parquet;
 mod paths;
+mod streamed;
 mod text;

@@ -620,5 +620,5 @@ fn paths_may_be_absolute() {
     let absolute: PathBuf = files.path().join("t.csv");
     let config = X_AND_Y.replace("t.csv", &absolute.display().to_string());
     let Sections { data, feature, task } = toml::from_str(&config).unwrap();
-    assert!(load(&data, &feature, &task, Path::new("/nowhere"), 0).is_ok());
+    assert!(load(&data, &feature, &task, Path::new("/nowhere"), 0, None).is_ok());
 }

@@ -30,7 +30,7 @@ pub struct Golden {
     tensors: BTreeMap<String, Vec<f64>>,
 }
 
-pub const GOLDEN: [&str; 12] = [
+pub const GOLDEN: [&str; 14] = [
     "shared_bottom",
     "omoe",
     "mmoe",
@@ -43,6 +43,8 @@ pub const GOLDEN: [&str; 12] = [
     "ple_regression",
     "mmoe_dropout",
     "ple_dropout",
+    "mmoe_layer_norm",
+    "ple_layer_norm",
 ];
 
 impl Golden {
@@ -138,7 +140,7 @@ fn model(case: &Value) -> ModelConfig {
     let mut keys = serde_json::Map::new();
     for key in ["levels", "experts", "task_experts", "shared_experts", "expert_units", "gate_units", "tower_units"]
         .into_iter()
-        .chain(["activation", "output_activation", "gate_bias", "propagate", "dropout"])
+        .chain(["activation", "output_activation", "gate_bias", "propagate", "dropout", "normalization"])
     {
         if let Some(value) = case.get(key) {
             let shared_bottom = case["arch"] == "shared_bottom" && key == "expert_units";

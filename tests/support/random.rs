@@ -108,6 +108,11 @@ pub fn dense_plan(width: usize) -> Arc<Plan> {
 /// A plan of a family of [`FAMILIES`] over [`mixed_input`], with a regression beside two binary tasks and a tower of
 /// its own for the last.
 pub fn plan(model: &str) -> Arc<Plan> {
+    plan_over(model, mixed_input())
+}
+
+/// The same over another input.
+pub fn plan_over(model: &str, input: Input) -> Arc<Plan> {
     let table: toml::Table = toml::from_str(&format!("model = {{ {model} }}")).unwrap();
     let model: ModelConfig = table["model"].clone().try_into().unwrap();
     let task = |name: &str, kind, weight| Task { name: name.into(), kind, weight };
@@ -116,7 +121,7 @@ pub fn plan(model: &str) -> Arc<Plan> {
         task("seconds", TaskKind::Regression, 0.3),
         task("like", TaskKind::Binary, 2.0),
     ];
-    Arc::new(polygate::model::build(&model, tasks, &[None, None, Some(vec![6])], mixed_input()).unwrap())
+    Arc::new(polygate::model::build(&model, tasks, &[None, None, Some(vec![6])], input).unwrap())
 }
 
 /// Parameters of some size, biases among them.

@@ -1,0 +1,52 @@
+//! What a run will hold in memory, before it is made.
+
+use super::Prepared;
+use crate::data::{BATCHES_AT_ONCE, BatchSize, TrainRows};
+use crate::device::Device;
+use crate::gpu::AdapterSummary;
+use crate::kernels::{self, gather};
+use crate::memory::{Holding, Memory, Part, What, host_room};
+use crate::reference;
+
+impl Prepared {
+    /// What training will hold on a device and beside it. What the process itself takes is left out.
+    pub fn memory(&self, device: &Device) -> Memory {
+        let (plan, rule, batch_size) = (&*self.plan, self.rule(), self.config.train.batch_size);
+        let (batch, train_bytes) = match &self.train {
+            TrainRows::Memory(train) => (BatchSize::expected(&plan.input, train, batch_size), train.bytes()),
+            TrainRows::Shards(shards) => {
+                let stream = shards.memory(batch_size);
+                let batch = BatchSize::at_most(&plan.input, batch_size.min(shards.rows()), shards.row_bytes());
+                (batch, 2 * (stream.window + stream.shard))
+            }
+        };
+        let others = [&self.valid, &self.test].into_iter().flatten().map(|set| set.bytes()).sum::<u64>();
+        let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
+        let (words, _) = kernels::batch_words(plan, batch, false);
+        let mut host = Holding {
+            parts: vec![
+                Part { what: What::Data, bytes: train_bytes + others },
+                part(What::Batches, 4 * words * BATCHES_AT_ONCE),
+            ],
+            room: host_room(),
+        };
+        let Some(gpu) = device.gpu() else {
+            let largest = plan.parameters().map(|p| 4 * p.rows * p.cols).max();
+            host.parts.extend(reference::memory(plan, &rule, batch_size));
+            host.parts.push(part(What::Copies, largest.unwrap_or(0)));
+            return Memory { adapter: None, host };
+        };
+        // The parameters until they are on the adapter.
+        host.parts.push(part(What::Copies, 4 * (plan.embedding.len + plan.dense.len)));
+        let most = self.most_held_bytes().min(gpu.most_held_bytes());
+        let held = match &self.train {
+            TrainRows::Memory(train) => Some(gather::words(train)).filter(|&words| 4 * words as u64 <= most),
+            TrainRows::Shards(_) => None,
+        };
+        let parts = gpu.memory(plan, &rule, batch_size, batch, held);
+        // Software adapters live in the host's memory, whatever they tell.
+        let room = |adapter: &AdapterSummary| if adapter.kind == "software" { host_room() } else { adapter.memory };
+        let room = device.adapter.as_ref().and_then(room);
+        Memory { adapter: Some(Holding { parts, room }), host }
+    }
+}
