@@ -111,7 +111,7 @@ impl Data {
         let loaded = load_with_cells(&config.data, &config.feature, &config.task, folder.path(), 7, None);
         let (splits, cells) = loaded.unwrap_or_else(|error| panic!("{error}"));
         let plan = polygate::train::plan(&config, &splits.schema).unwrap();
-        survey(&config, &splits, &cells, &plan)
+        survey(&config.rule(1), &splits, &cells, &plan)
     }
 
     fn warnings(&self) -> Vec<Warning> {

@@ -18,8 +18,8 @@ pub use rows::{Repeats, RowFigures};
 pub use tables::{Memory, TableFigures};
 pub use warnings::{Warning, warnings};
 
-use crate::config::Config;
 use crate::data::{Cells, Dataset, Part, Splits};
+use crate::optim::Rule;
 use crate::plan::Plan;
 
 /// All figures of a config's data.
@@ -39,8 +39,8 @@ pub struct Survey {
     pub notes: Vec<String>,
 }
 
-/// Takes the figures. `plan` is the config's, over the splits' schema.
-pub fn survey(config: &Config, splits: &Splits, cells: &Cells, plan: &Plan) -> Survey {
+/// Takes the figures. `plan` is the config's, over the splits' schema, and `rule` how training moves its parameters.
+pub fn survey(rule: &Rule, splits: &Splits, cells: &Cells, plan: &Plan) -> Survey {
     let parts = parts(splits);
     Survey {
         parts: rows::figures(&splits.schema, &parts, cells),
@@ -48,7 +48,7 @@ pub fn survey(config: &Config, splits: &Splits, cells: &Cells, plan: &Plan) -> S
         tasks: labels::figures(&splits.schema, &parts),
         features: features::figures(&splits.schema, &parts, cells),
         tables: tables::figures(&splits.schema, &splits.train),
-        memory: Memory::of(config, splits, plan),
+        memory: Memory::of(rule, splits, plan),
         signals: signals(&splits.schema, &splits.train, cells),
         notes: splits.notes.clone(),
     }

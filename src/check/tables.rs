@@ -3,8 +3,7 @@
 use serde::Serialize;
 
 use super::features::{ids, share};
-use crate::config::{Config, table_rules};
-use crate::data::{BagColumn, Dataset, FeatureKind, Schema, Splits};
+use crate::data::{Dataset, FeatureKind, Schema, Splits};
 use crate::optim::Rule;
 use crate::plan::Plan;
 
@@ -75,12 +74,10 @@ pub struct Memory {
 }
 
 impl Memory {
-    pub fn of(config: &Config, splits: &Splits, plan: &Plan) -> Self {
+    pub fn of(rule: &Rule, splits: &Splits, plan: &Plan) -> Self {
         let table_parameters: usize = plan.input.tables.iter().map(|table| table.rows * table.dim).sum();
         let dense_parameters = plan.parameter_count() - table_parameters;
-        // A [[table]] that cannot be has been refused before.
-        let own = table_rules(&config.table, &plan.input).unwrap_or_default();
-        let formulas = Rule { own, ..config.rule(1) }.formulas(plan.input.tables.len());
+        let formulas = rule.formulas(plan.input.tables.len());
         let state_of_tables = plan
             .input
             .tables
@@ -98,16 +95,7 @@ impl Memory {
             dense_parameters,
             parameters_mib: mib(plan.parameter_count() * FLOAT),
             state_mib: mib(state * FLOAT),
-            data_mib: mib(datasets.into_iter().flatten().map(bytes).sum()),
+            data_mib: mib(datasets.into_iter().flatten().map(|rows| rows.bytes() as usize).sum()),
         }
     }
-}
-
-fn bytes(dataset: &Dataset) -> usize {
-    let bags = dataset.bags.iter().map(|bag| match bag {
-        BagColumn::One(ids) => ids.len(),
-        BagColumn::Many { starts, ids, weights } => starts.len() + ids.len() + weights.len(),
-    });
-    let words = dataset.dense.len() + dataset.labels.len() + dataset.masks.len() + bags.sum::<usize>();
-    FLOAT * (words + dataset.groups.as_ref().map_or(0, Vec::len))
 }

@@ -12,6 +12,7 @@ use crate::checkpoint::write_atomically;
 use crate::config::{Config, Override, table_rules};
 use crate::data::{self, Part};
 use crate::format::{percent, significant};
+use crate::optim::Rule;
 use crate::plan::TaskKind;
 use crate::{seed, train};
 
@@ -53,8 +54,8 @@ impl CheckArgs {
         let (splits, cells) =
             data::load_with_cells(&config.data, &config.feature, &config.task, &data_dir, data_seed, None)?;
         let plan = train::plan(&config, &splits.schema)?;
-        table_rules(&config.table, &plan.input)?;
-        let survey = survey(&config, &splits, &cells, &plan);
+        let rule = Rule { own: table_rules(&config.table, &plan.input)?, ..config.rule(1) };
+        let survey = survey(&rule, &splits, &cells, &plan);
         let warnings = warnings(&survey);
         let checked = Checked { survey, warnings };
         if let Some(path) = &self.json {
