@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::checkpoint::{self, CheckpointError, NamedTensor};
-use crate::config::TableConfig;
+use crate::config::{TableConfig, TableError};
 use crate::plan::{Parameter, Parameters, Plan};
 
 /// Parameters to start from that cannot be had.
 #[derive(Debug, Error)]
 pub enum InitialError {
-    #[error("[[table]] {name}: no feature makes such a table; there are {tables}")]
-    NoTable { name: String, tables: String },
-    #[error("[[table]] {name}: init_tensor needs init; name the file")]
-    NoFile { name: String },
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error("[[table]] {table}, init: {} has no tensor {tensor}; it has {found}; name one as init_tensor", file.display())]
     NoTensor { table: String, file: PathBuf, tensor: String, found: String },
     #[error(
@@ -33,18 +31,6 @@ pub enum InitialError {
     All(#[from] CheckpointError),
 }
 
-/// Refuses entries that name no table of the plan, or a tensor without a file.
-pub fn check(plan: &Plan, tables: &[TableConfig]) -> Result<(), InitialError> {
-    for table in tables {
-        let name = table.name.clone();
-        parameter(plan, table)?;
-        if table.init.is_none() && table.init_tensor.is_some() {
-            return Err(InitialError::NoFile { name });
-        }
-    }
-    Ok(())
-}
-
 /// Puts the vectors that `tables` name in the place of the drawn ones. Files are relative to `data_dir`.
 ///
 /// # Errors
@@ -57,7 +43,7 @@ pub fn read_tables(
 ) -> Result<(), InitialError> {
     for table in tables {
         let Some(init) = &table.init else { continue };
-        let (parameter, file) = (parameter(plan, table)?, data_dir.join(init));
+        let (parameter, file) = (&plan.embedding.parameters[table.number(&plan.input)?], data_dir.join(init));
         let failed = |source| InitialError::File { table: table.name.clone(), source };
         let tensors = checkpoint::read(&file).map_err(failed)?;
         let tensor = pick(table, parameter, &file, &tensors)?;
@@ -65,14 +51,6 @@ pub fn read_tables(
         parameter.pack(&tensor.data, &mut parameters.embedding);
     }
     Ok(())
-}
-
-fn parameter<'a>(plan: &'a Plan, table: &TableConfig) -> Result<&'a Parameter, InitialError> {
-    let position = plan.input.tables.iter().position(|one| one.name == table.name);
-    position.map(|position| &plan.embedding.parameters[position]).ok_or_else(|| InitialError::NoTable {
-        name: table.name.clone(),
-        tables: listed(plan.input.tables.iter().map(|table| table.name.as_str())),
-    })
 }
 
 fn pick<'a>(
@@ -163,12 +141,10 @@ mod tests {
         let (plan, dir) = (plan(), written(tensors));
         let Tables { table } = toml::from_str(config).unwrap();
         let mut parameters = Parameters::init(&plan, 5);
-        check(&plan, &table).and_then(|()| read_tables(&plan, &table, dir.path(), &mut parameters)).map_err(
-            |error| {
-                let error = anyhow::Error::from(error);
-                format!("{error:#}").replace(&format!("{}/", dir.path().display()), "")
-            },
-        )?;
+        read_tables(&plan, &table, dir.path(), &mut parameters).map_err(|error| {
+            let error = anyhow::Error::from(error);
+            format!("{error:#}").replace(&format!("{}/", dir.path().display()), "")
+        })?;
         Ok(parameters)
     }
 
@@ -228,11 +204,6 @@ mod tests {
                 vec![],
                 VIDEO.replace("\"video\"", "\"vidoe\""),
                 "[[table]] vidoe: no feature makes such a table; there are user, video",
-            ),
-            (
-                vec![],
-                "[[table]]\nname = \"user\"\ninit_tensor = \"a\"".to_owned(),
-                "[[table]] user: init_tensor needs init",
             ),
         ] {
             let error = read(&tensors, &config).unwrap_err();

@@ -135,6 +135,10 @@ impl Config {
             if self.table[..i].iter().any(|other| other.name == table.name) {
                 return Err(("table.name".into(), table.name.clone(), "stands in two [[table]]; make them one"));
             }
+            if let (Some(tensor), None) = (&table.init_tensor, &table.init) {
+                let key = format!("table {}: init_tensor", table.name);
+                return Err((key, tensor.clone(), "needs init; name the file that has it"));
+            }
         }
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {

@@ -43,6 +43,18 @@ pub enum TableError {
 }
 
 impl TableConfig {
+    /// The number of the table in a plan's input.
+    ///
+    /// # Errors
+    /// A table that is not there.
+    pub fn number(&self, input: &Input) -> Result<usize, TableError> {
+        input.tables.iter().position(|table| table.name == self.name).ok_or_else(|| {
+            let names: Vec<&str> = input.tables.iter().map(|table| table.name.as_str()).collect();
+            let there = if names.is_empty() { "none".into() } else { names.join(", ") };
+            TableError::Unknown { name: self.name.clone(), there }
+        })
+    }
+
     fn rule(&self) -> Option<TableRule> {
         if self.frozen { Some(TableRule::Frozen) } else { self.optimizer.map(TableRule::from) }
     }
@@ -61,11 +73,7 @@ impl TableConfig {
 pub fn table_rules(tables: &[TableConfig], input: &Input) -> Result<Vec<Option<TableRule>>, TableError> {
     let mut rules = vec![None; input.tables.len()];
     for table in tables {
-        let Some(number) = input.tables.iter().position(|t| t.name == table.name) else {
-            let names: Vec<&str> = input.tables.iter().map(|t| t.name.as_str()).collect();
-            let there = if names.is_empty() { "none".into() } else { names.join(", ") };
-            return Err(TableError::Unknown { name: table.name.clone(), there });
-        };
+        let number = table.number(input)?;
         if table.frozen && table.optimizer.is_some() {
             return Err(TableError::FrozenAndMoved(table.name.clone()));
         }

@@ -120,7 +120,6 @@ pub fn prepare_from(config: Config, data_dir: &Path, run: Option<&Schema>) -> Re
     let plan = Arc::new(plan(&config, &rows.schema)?);
     let table_rules = table_rules(&config.table, &plan.input)?;
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
-    initial::check(&plan, &config.table)?;
     if let (Some(patience), None) = (config.train.patience, &rows.valid) {
         return Err(TrainError::NothingToJudgeBy(patience));
     }

@@ -21,11 +21,13 @@ fn a_run_may_start_its_tables_from_those_of_another_run() {
 }
 
 #[test]
-fn a_table_that_is_no_table_or_is_named_twice_ends_in_one_line() {
+fn a_table_that_is_no_table_is_named_twice_or_lacks_its_file_ends_in_one_line() {
     let place = Place::new();
     let config = place.read("run.toml");
     place.write("run.toml", format!("{config}\n[[table]]\nname = \"itme\"\n"));
     place.refuses_to_train(&[], &["[[table]] itme", "no feature makes such a table", "user, item"]);
     place.write("run.toml", format!("{config}\n[[table]]\nname = \"item\"\n[[table]]\nname = \"item\"\n"));
     place.refuses_to_train(&[], &["run.toml", "table.name = item", "two [[table]]"]);
+    place.write("run.toml", format!("{config}\n[[table]]\nname = \"item\"\ninit_tensor = \"a\"\n"));
+    place.refuses_to_train(&[], &["run.toml", "table item: init_tensor = a: needs init; name the file"]);
 }
