@@ -1,6 +1,8 @@
 // Gathers the table rows of a batch into a compact block, fields from that into the input slot, and updates the table
 // rows, each from the samples that hold it, in their order. The host sorts ids into segments (one per distinct table
 // row) when it forms the batch. Only the kernels of a shard see tables, and only a part of them: what one binding holds.
+// `embedding_adam` binds eight storage buffers, all that there may be: so weights are words of the batch, and the gradient
+// of max pooling finds the largest vectors in the compact block once more, which still has the rows before their update.
 
 /// A column of the input slot.
 struct Column {

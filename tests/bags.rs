@@ -8,8 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use polygate::data::{BagColumn, Batch, Contents, Dataset};
+use polygate::executor::Executor;
+use polygate::gpu::{Checks, Gpu, GpuExecutor};
+use polygate::optim::{Optimizer, Rule, Sgd};
 use polygate::plan::{Field, Input, Parameters, Plan, Pooling, Table, Task, TaskKind};
 use polygate::reference::{Real, Reference};
+use support::gpu::test_adapters;
 use support::{assert_close, widen};
 
 /// The fixture's fields. The weights of a mean are divided by their sum before they come into a batch.
@@ -104,6 +108,34 @@ fn the_f32_device_pools_as_torch_does() {
     let case = case();
     assert_case(&case, case.parameters.clone(), 1e-5);
     assert!(!widen(&case.batch.weights).is_empty());
+}
+
+/// Gradients are what a step of SGD at this rate moved, over the rate: what was there before is lost in rounding.
+const RATE: f64 = (1 << 20) as f64;
+
+#[test]
+fn every_adapter_pools_as_torch_does() {
+    let Case { plan, parameters, batch, tensors } = case();
+    for (adapter, checks) in test_adapters().iter().flat_map(|adapter| [(adapter, Checks::On), (adapter, Checks::Off)])
+    {
+        let close = |name: &str, actual: &[f64]| {
+            let expected = &tensors[name];
+            let bound = polygate::conform::relative_to_largest(expected, 2e-5);
+            assert_close(&format!("{} checks {checks:?} {name}", adapter.summary), actual, expected, bound + 1e-13);
+        };
+        let gpu = Gpu::open(adapter, checks).unwrap();
+        let executor = GpuExecutor::new(&gpu, plan.clone(), &parameters, batch.rows, gpu.default_variants());
+        let mut executor = executor.unwrap();
+        close("logits", &widen(&executor.predict(&mut std::iter::once(batch.clone())).unwrap()));
+        let rule = Rule::from(Optimizer::Sgd(Sgd { learning_rate: RATE, ..Sgd::default() }));
+        executor.train_step(&batch, &rule, 1).unwrap();
+        let after = executor.parameters().unwrap();
+        for p in plan.parameters() {
+            let [before, after] = [&parameters, &after].map(|at| widen(&at.get(&plan, &p.name).unwrap()));
+            let gradient: Vec<f64> = before.iter().zip(&after).map(|(b, a)| (b - a) / RATE).collect();
+            close(&format!("grad.{}", p.name), &gradient);
+        }
+    }
 }
 
 #[test]

@@ -362,6 +362,35 @@ fn lists_that_are_cut_are_told() {
 }
 
 #[test]
+fn lists_whose_weights_are_all_zero_are_told() {
+    let weighted = |zeros: usize| {
+        Data::with("separator = \"|\"", "separator = \"|\"\nweights = true").edit(|i, row| {
+            let weight = |k: usize| if i % 20 < zeros { "0".into() } else { format!("{}", (i + k) % 3 + k) };
+            let tags = row.tags.split('|').enumerate().map(|(k, tag)| format!("{tag}:{}", weight(k + 1)));
+            row.tags = tags.collect::<Vec<_>>().join("|");
+        })
+    };
+    weighted(0).is_well();
+    assert_eq!(weighted(0).survey().features[3].bags.unwrap().weightless, Some(0.0));
+    weighted(2).warns("weightless", "feature tags: 10.0% of the rows with items have weights of 0 alone");
+    assert_eq!(Data::well().survey().features[3].bags.unwrap().weightless, None);
+}
+
+#[test]
+fn rows_that_differ_in_weights_alone_are_no_copies() {
+    let mut data = Data::with("separator = \"|\"", "separator = \"|\"\nweights = true\npooling = \"sum\"");
+    let weigh = |rows: &mut [Row], weight: &str| rows.iter_mut().for_each(|row| row.tags = format!("t1:{weight}"));
+    weigh(&mut data.train, "1");
+    weigh(&mut data.test, "1");
+    let mut again = data.train[..60].to_vec();
+    data.train.extend(again.clone());
+    assert_eq!(data.survey().parts[0].repeats.copies, 60);
+    weigh(&mut again, "2");
+    data.train.splice(600.., again);
+    assert_eq!(data.survey().parts[0].repeats.copies, 0);
+}
+
+#[test]
 fn hash_buckets_that_texts_share_are_told() {
     let with = |buckets| Data::with("separator = \"|\"", &format!("separator = \"|\"\nhash_buckets = {buckets}"));
     with(1000).is_well();

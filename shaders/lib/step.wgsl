@@ -16,8 +16,8 @@ struct Step {
     segment_widths: u32, // and its vec4s
     segment_starts: u32, // in segment_bags; one more than segments
     segment_bags: u32,   // the bags that hold the row, ascending
-    weights: u32,        // as ids: floats, where a field has weights
-    segment_weights: u32, // as segment_bags: floats, where a field has weights
+    weights: u32,        // of each id, where a field has weights: floats
+    segment_weights: u32, // and of each of segment_bags
     order: u32,          // [rows] numbers of rows in the data set that the device holds
     widest: u32,         // vec4s of the widest table's vectors
     slots: u32,          // parts of the batch that weight gradients are summed over
@@ -27,6 +27,7 @@ struct Step {
     drop_below: u32,     // dropout sets elements to 0 whose random number is below; 0 where nothing is dropped
     drop_scale: f32,     // and multiplies the others by this
     drop_key: vec2u,     // of the random numbers
+    padding: vec2u,
     optimizer: Constants, // of the dense parameters
 }
 

@@ -61,6 +61,8 @@ pub struct BagFigures {
     pub longest: usize,
     /// The share of items beyond `max_length`.
     pub cut: f64,
+    /// Of a feature with weights: the share of rows with items whose weights are all 0.
+    pub weightless: Option<f64>,
     /// Of a hashed feature: buckets, and the share of texts expected to share theirs with another one.
     pub hash: Option<(usize, f64)>,
 }
@@ -151,7 +153,9 @@ fn textual(
                 Encoder::Vocabulary { .. } | Encoder::Edges { .. } => None,
             };
             let length = texts.items as f64 / (dataset.rows - texts.missing).max(1) as f64;
-            bags = Some(BagFigures { length, longest: texts.longest, cut: share(texts.cut, texts.items), hash });
+            let cut = share(texts.cut, texts.items);
+            let weightless = has_weights(feature).then(|| weightless(&dataset.bags[bag], dataset.rows));
+            bags = Some(BagFigures { length, longest: texts.longest, cut, weightless, hash });
         }
         let kept = texts.items - texts.cut;
         let column = &dataset.bags[bag];
@@ -175,6 +179,16 @@ fn textual(
     };
     let parts = parts.iter().map(of_part).collect();
     FeatureFigures { feature: feature.name.clone(), parts, numbers: None, bags }
+}
+
+fn has_weights(feature: &Feature) -> bool {
+    matches!(&feature.kind, FeatureKind::Multi { items, .. } if items.weights.is_some())
+}
+
+/// The share of rows with items whose weights are all 0.
+fn weightless(column: &BagColumn, rows: usize) -> f64 {
+    let with_items: Vec<&[f32]> = (0..rows).map(|row| column.weights(row)).filter(|w| !w.is_empty()).collect();
+    share(with_items.iter().filter(|weights| weights.iter().all(|weight| *weight == 0.0)).count(), with_items.len())
 }
 
 /// All ids of a column.

@@ -186,6 +186,7 @@ const OUTSIDE: f64 = 0.01;
 /// Times the share that lies outside by chance alone, where all rows are alike: 2 of n + 1.
 const CHANCE: f64 = 5.0;
 const CUT: f64 = 0.05;
+const WEIGHTLESS: f64 = 0.05;
 const SHARED: f64 = 0.1;
 /// Skewness of an exponential distribution is 2.
 const SKEW: f64 = 4.0;
@@ -285,10 +286,18 @@ fn bag(feature: &str, bag: &BagFigures) -> Vec<Warning> {
     let cut = (bag.cut >= CUT).then(|| Warning {
         name: "cut",
         text: format!(
-            "feature {feature}: max_length drops {} of its items; the longest list has {}; raise max_length, or put the \
-             items that matter first",
+            "feature {feature}: max_length drops {} of its items; the longest list has {}; raise max_length, or set \
+             keep to the end that matters",
             percent(bag.cut),
             bag.longest
+        ),
+    });
+    let weightless = bag.weightless.filter(|weightless| *weightless >= WEIGHTLESS).map(|weightless| Warning {
+        name: "weightless",
+        text: format!(
+            "feature {feature}: {} of the rows with items have weights of 0 alone, and look like rows without any; \
+             mend the weights, or leave the feature's weights out",
+            percent(weightless)
         ),
     });
     let collisions = bag.hash.filter(|(_, shared)| *shared >= SHARED).map(|(buckets, shared)| Warning {
@@ -298,7 +307,7 @@ fn bag(feature: &str, bag: &BagFigures) -> Vec<Warning> {
             percent(shared)
         ),
     });
-    [cut, collisions].into_iter().flatten().collect()
+    [cut, weightless, collisions].into_iter().flatten().collect()
 }
 
 /// Of a table's rows.

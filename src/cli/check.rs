@@ -177,7 +177,18 @@ fn numeric(features: &[&FeatureFigures]) -> Table {
 fn textual(features: &[&FeatureFigures]) -> Table {
     let parts = parts(features);
     let (missing, unknown) = (format!("missing {parts}"), format!("unknown {parts}"));
-    let names = ["ids", &missing, &unknown, "distinct", "most frequent", "items", "longest", "cut", "sharing a bucket"];
+    let names = [
+        "ids",
+        &missing,
+        &unknown,
+        "distinct",
+        "most frequent",
+        "items",
+        "longest",
+        "cut",
+        "weightless",
+        "sharing a bucket",
+    ];
     let mut shown = header(&names);
     for (feature, bags) in features.iter().filter_map(|feature| Some((feature, feature.bags?))) {
         let Some(train) = feature.parts.get(&Part::Train) else { continue };
@@ -190,6 +201,7 @@ fn textual(features: &[&FeatureFigures]) -> Table {
             significant(bags.length),
             bags.longest.to_string(),
             percent(bags.cut),
+            bags.weightless.map_or_else(|| "-".into(), percent),
             bags.hash.map_or_else(|| "-".into(), |(_, shared)| percent(shared)),
         ]);
     }

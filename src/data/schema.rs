@@ -51,7 +51,12 @@ pub enum FeatureKind {
     Number(Numbers),
     Bucket { table: usize },
     Category { table: usize, first_of: Option<String> },
-    Multi { table: usize, pooling: Pooling, items: Items },
+    Multi {
+        table: usize,
+        pooling: Pooling,
+        #[serde(flatten)]
+        items: Items,
+    },
 }
 
 impl Schema {

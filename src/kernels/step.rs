@@ -33,6 +33,7 @@ shader_struct! {
         pub drop_below: u32,
         pub drop_scale: f32,
         pub drop_key: [u32; 2],
+        pub padding: [u32; 2],
         pub optimizer: Constants,
     }
 }

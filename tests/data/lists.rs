@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::types::Float64Type;
 use arrow_array::{ArrayRef, ListArray, StringArray};
-use polygate::data::{BagColumn, Dataset, Encoder};
+use polygate::data::{BagColumn, Dataset, Encoder, Schema};
 use polygate::plan::{Field, Pooling};
 
 use crate::files::{Files, ids};
@@ -207,6 +207,23 @@ fn a_mean_refuses_a_weight_below_zero_and_a_sum_takes_it() {
     );
     let sum = negative.loaded(&config("t.csv", "weights = true, pooling = \"sum\""));
     assert_eq!(weights(&sum.train), [vec![-1.0]]);
+}
+
+#[test]
+fn a_stored_schema_reads_weights_and_one_without_such_keys_has_none() {
+    let files = Files::new(&[("t.csv", "m,y\n\"a:1,b:3,c:1\",0\nb:2,1\n")]);
+    let stored = |more: &str| {
+        let splits = files.loaded(&config("t.csv", more));
+        (serde_json::to_value(&splits.schema).unwrap(), splits)
+    };
+    let (json, splits) = stored("weights = true, keep = \"last\", max_length = 2");
+    let schema: Schema = serde_json::from_value(json).unwrap();
+    assert_eq!(files.encode(&schema, "t.csv", true, &[]).unwrap(), splits.train);
+    assert_eq!(weights(&splits.train), [vec![0.75, 0.25], vec![1.0]]);
+    let (mut json, splits) = stored("");
+    let feature = json["features"][0].as_object_mut().unwrap();
+    assert!(feature.remove("keep").is_some() && feature.remove("weights").is_some());
+    assert_eq!(serde_json::from_value::<Schema>(json).unwrap(), splits.schema);
 }
 
 #[test]
