@@ -18,6 +18,11 @@ pub struct Transposed<T> {
     by_parameter: Vec<usize>,
 }
 
+/// What the copies of a plan's weights take.
+pub fn floats(plan: &Plan) -> usize {
+    plan.layers().map(|layer| plan.dense.get(layer.weight)).map(|p| p.cols * pad4(p.rows)).sum()
+}
+
 impl<T: Real> Transposed<T> {
     pub fn new(plan: &Plan) -> Self {
         let (mut starts, mut by_parameter, mut len) = (Vec::new(), vec![0; plan.dense.parameters.len()], 0);
@@ -27,7 +32,7 @@ impl<T: Real> Transposed<T> {
             by_parameter[layer.weight.0] = len;
             len += p.cols * pad4(p.rows);
         }
-        Self { data: vec![T::ZERO; len], starts, by_parameter }
+        Self { data: vec![T::ZERO; floats(plan)], starts, by_parameter }
     }
 
     /// Copies the weights of a dense block.
