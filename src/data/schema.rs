@@ -49,8 +49,13 @@ pub struct Feature {
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub enum FeatureKind {
     Number(Numbers),
-    Bucket { table: usize },
-    Category { table: usize, first_of: Option<String> },
+    Bucket {
+        table: usize,
+    },
+    Category {
+        table: usize,
+        first_of: Option<String>,
+    },
     Multi {
         table: usize,
         pooling: Pooling,

@@ -5,9 +5,12 @@ use std::ops::Range;
 use super::arena::Arena;
 use super::largest::{Largest, normal};
 use super::real::Real;
-use super::vector::{add, add_scaled};
+use super::vector::{add, add_scaled, prefetch};
 use crate::data::{Batch, Segments};
 use crate::plan::{Field, Layout, Plan, Pooling};
+
+/// How many bags before its turn a bag's rows are asked for.
+const AHEAD: usize = 8;
 
 /// Where the fields of an input lie in a row of the input slot.
 pub struct Columns {
@@ -54,9 +57,13 @@ pub fn embedding_forward<T: Real>(
     }
     for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
         let dim = plan.input.tables[table].dim;
+        let layout = &plan.embedding;
         for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            let bag = Bag { batch, bag: bag * batch.rows + i };
-            pool(&plan.embedding, embedding, table, pooling, bag, &mut row[column..column + dim]);
+            let bag = |i: usize| Bag { batch, bag: bag * batch.rows + i };
+            if i + AHEAD < rows.end {
+                bag(i + AHEAD).rows().for_each(|row| prefetch(vector(layout, embedding, table, row)));
+            }
+            pool(layout, embedding, table, pooling, bag(i), &mut row[column..column + dim]);
         }
     }
 }
@@ -78,9 +85,14 @@ impl<'a> Bag<'a> {
     }
 }
 
-fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Pooling, bag: Bag, out: &mut [T]) {
+/// A row of a table.
+fn vector<'a, T>(layout: &Layout, embedding: &'a [T], table: usize, row: u32) -> &'a [T] {
     let p = &layout.parameters[table];
-    let vector = |row: u32| &embedding[p.offset + row as usize * p.stride..][..p.cols];
+    &embedding[p.offset + row as usize * p.stride..][..p.cols]
+}
+
+fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Pooling, bag: Bag, out: &mut [T]) {
+    let vector = |row| vector(layout, embedding, table, row);
     let rows = bag.rows();
     let count = rows.len();
     match pooling {
@@ -155,4 +167,19 @@ pub fn row_gradient<'a, T: Real>(
 fn add_where<T: Real>(out: &mut [T], grad: &[T], largest: &[u32], segment: u32) {
     let of_segment = out.iter_mut().zip(grad).zip(largest).filter(|(_, largest)| **largest == segment);
     of_segment.for_each(|((out, &grad), _)| *out += grad);
+}
+
+/// Asks for what [`row_gradient`] will read.
+#[inline(always)]
+pub fn prefetch_gradient<'a, T: Real>(
+    columns: &Columns,
+    batch: &Batch,
+    bags: &[u32],
+    input_grad: impl Fn(usize) -> &'a [T],
+    width: usize,
+) {
+    for &bag in bags {
+        let (column, ..) = columns.bags[bag as usize / batch.rows];
+        prefetch(&input_grad(bag as usize % batch.rows)[column..column + width]);
+    }
 }

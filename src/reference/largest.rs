@@ -54,6 +54,12 @@ impl Largest {
     }
 }
 
+/// Words that [`Largest`] takes for batches of so many rows.
+pub fn words(plan: &Plan, rows: usize) -> usize {
+    let of_max = plan.input.bag_fields().into_iter().filter(|(_, _, pooling)| *pooling == Pooling::Max);
+    of_max.map(|(_, table, _)| plan.input.tables[table].dim * rows).sum()
+}
+
 /// A number as max pooling compares it: one that f32 holds as a denormal is zero, since a device may take it for that.
 #[inline(always)]
 pub fn normal<T: Real>(x: T) -> T {

@@ -1,6 +1,6 @@
 //! What the device `cpu` holds of a plan.
 
-use super::BLOCK_ROWS;
+use super::{BLOCK_ROWS, largest, transposed};
 use crate::memory::{Part, What};
 use crate::optim::Rule;
 use crate::plan::Plan;
@@ -13,8 +13,8 @@ pub fn memory(plan: &Plan, rule: &Rule, batch_size: usize) -> Vec<Part> {
     vec![
         part(What::Tables, plan.embedding.len),
         part(What::TableState, plan.table_state_floats(&rule.formulas(plan.input.tables.len()))),
-        // With their gradients.
-        part(What::Dense, plan.dense.len * (2 + arrays)),
-        part(What::Activations, 2 * plan.arena_stride() * rows),
+        // With their gradients and the weights turned around.
+        part(What::Dense, plan.dense.len * (2 + arrays) + transposed::floats(plan)),
+        part(What::Activations, 2 * plan.arena_stride() * rows + largest::words(plan, batch_size)),
     ]
 }

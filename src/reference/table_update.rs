@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::embedding::{Columns, row_gradient};
+use super::embedding::{Columns, prefetch_gradient, row_gradient};
 use super::largest::Largest;
 use super::optimizer::{State, Update, update, update_row, update_untouched};
 use super::real::Real;
@@ -73,6 +73,12 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         row_gradient(self.columns, self.batch, segment, self.largest, &self.input_grad, first, out);
     }
 
+    /// The bags that hold a segment's table row.
+    fn bags(&self, segment: usize) -> &[u32] {
+        let segments = &self.batch.segments;
+        &segments.bags[segments.starts[segment] as usize..segments.starts[segment + 1] as usize]
+    }
+
     /// One step over all tables, each with its own formula. `parameters` is the whole embedding block.
     pub fn update(&self, updates: &Updates<T>, parameters: &mut [T], state: &mut [Arrays<T>]) {
         self.update_tables(updates, 0..state.len(), parameters, state);
@@ -132,6 +138,8 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
                 if segment + AHEAD < run.end {
                     let soon = self.range(segment + AHEAD);
                     state.prefetch(soon.start - from..soon.end - from);
+                    let (bags, width) = (self.bags(segment + AHEAD), soon.len());
+                    prefetch_gradient(self.columns, self.batch, bags, &self.input_grad, width);
                 }
                 let row = self.range(segment);
                 let row = row.start - from..row.end - from;
