@@ -27,8 +27,8 @@ pub trait Executor {
     /// What the steps since the last call summed up; waits for them.
     fn progress(&mut self) -> Result<Progress, ExecutorError>;
 
-    /// The Euclidean norm of the dense parameters' gradient in the last step, before weight decay; `None` before the first
-    /// step, and where reading the gradient back would take longer than steps do.
+    /// The Euclidean norm of the last step's gradient, before weight decay: of the dense parameters, or, where gradients are
+    /// clipped, that of all parameters which they are clipped by, before that. `None` before the first step, and where reading the gradient back would take longer than steps do.
     ///
     /// # Errors
     /// The device's.

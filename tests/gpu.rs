@@ -352,6 +352,8 @@ fn rules() -> Vec<Rule> {
     rules.extend([own, mixed].map(|own| Rule { own, ..rules[0].clone() }));
     let schedule = Schedule::Cosine(Cosine { warmup_steps: 2, steps: Some(4), least: 0.1 });
     rules.push(Rule { schedule, ..rules[0].clone() });
+    // Adam with decay, momentum, and tables by lazy Adam, by a number for a row, frozen, and of several rules.
+    rules.extend([1, 4, 8, 10, 12, 13].map(|i| Rule { clip_norm: Some(0.2), ..rules[i].clone() }));
     rules
 }
 
@@ -389,8 +391,8 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
         let (parameters, other) = (random::parameters(&plan, 5), random::parameters(&plan, 6));
         let bytes = 4 * plan.embedding.len as u64;
         let rules = rules();
-        // Adam, momentum, a number for a row, and tables by rules of their own.
-        let formulas = [&rules[0], &rules[4], &rules[10], &rules[12], &rules[13]];
+        // Adam, momentum, a number for a row, tables by rules of their own, and clipping with a frozen table.
+        let formulas = [&rules[0], &rules[4], &rules[10], &rules[12], &rules[13], &rules[19]];
         for rule in formulas {
             let run = |gpu: &Gpu| {
                 let variants = gpu.default_variants();
@@ -448,6 +450,58 @@ fn the_memory_of_a_training_is_within_a_tenth_of_what_is_said_before() {
             assert!((share - 1.0).abs() < 0.1, "{} {rule:?}: {said} said, {found} found", adapter.summary);
         }
     }
+}
+
+/// Of the GPU and of the device `cpu`.
+fn executors(gpu: &Gpu, plan: &Arc<Plan>, parameters: &Parameters<f32>) -> [Box<dyn Executor>; 2] {
+    let gpu = GpuExecutor::new(gpu, plan.clone(), parameters, 300, gpu.default_variants()).unwrap();
+    [Box::new(gpu), Box::new(Reference::new(plan.clone(), parameters.clone()))]
+}
+
+#[test]
+fn gradients_within_the_norm_that_clips_stay_as_they_are_to_the_bit() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let parameters = random::parameters(&plan, 5);
+        let lazy = Rule::default().with_tables(TableOptimizer::LazyAdam(LazyAdam::default()));
+        let run = |clip_norm| {
+            executors(gpu, &plan, &parameters).map(|mut executor| {
+                for step in 1..=3 {
+                    let batch = random::batch(&plan.input, plan.tasks.len(), 40, step);
+                    executor.train_step(&batch, &Rule { clip_norm, ..lazy.clone() }, step).unwrap();
+                }
+                executor.parameters().unwrap().map(f32::to_bits)
+            })
+        };
+        let free = run(None);
+        assert!(run(Some(1e6)) == free, "{device}");
+        let clipped = run(Some(1e-3));
+        assert!(clipped[0] != free[0] && clipped[1] != free[1], "{device}: nothing was clipped");
+    });
+}
+
+#[test]
+fn the_norm_that_clips_is_over_dense_parameters_and_rows_of_tables_that_move() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[0].1);
+        let parameters = random::parameters(&plan, 11);
+        let batch = random::batch(&plan.input, plan.tasks.len(), 300, 11);
+        let gradients = Reference::new(plan.clone(), parameters.map(f64::from)).gradients(&batch).parameters;
+        let squares = |grads: &[f64]| grads.iter().map(|g| g * g).sum::<f64>();
+        let frozen = &plan.embedding.parameters[1];
+        let of_frozen = squares(&gradients.embedding[frozen.offset..frozen.offset + frozen.len()]);
+        let all = squares(&gradients.dense) + squares(&gradients.embedding);
+        assert!(of_frozen > 1e-3 * all, "the frozen table's gradient would not be missed");
+        let still = Optimizer::Sgd(Sgd { learning_rate: 0.0, ..Sgd::default() });
+        for (own, squares) in [(Vec::new(), all), (vec![None, Some(TableRule::Frozen)], all - of_frozen)] {
+            let rule = Rule { clip_norm: Some(1e-2), own, ..still.into() };
+            let norms = executors(gpu, &plan, &parameters).map(|mut executor| {
+                executor.train_step(&batch, &rule, 1).unwrap();
+                executor.gradient_norm().unwrap().unwrap()
+            });
+            assert_close(&format!("{device} norm"), &norms, &[squares.sqrt(); 2], 1e-5 * squares.sqrt());
+        }
+    });
 }
 
 #[test]

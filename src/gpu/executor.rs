@@ -9,6 +9,7 @@ use super::recorder::Recorder;
 use super::stages::Pipelines;
 use crate::data::{Batch, Dataset};
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
+use crate::kernels::clip::{self, Clip};
 use crate::kernels::variant::{Abilities, Variants};
 use crate::kernels::{self, BatchWords, StepOp, loss};
 use crate::optim::Rule;
@@ -130,7 +131,13 @@ impl GpuExecutor {
         }
         let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
         let bytes: &[u8] = bytemuck::cast_slice(words);
-        self.loaded.make_room(&self.context, 4 * all, batch.segments.rows.len())?;
+        let segments = batch.segments.rows.len();
+        let clip_norm = training.and_then(|(rule, _)| rule.clip_norm);
+        self.loaded.make_room(&self.context, 4 * all, segments, clip_norm.is_some())?;
+        if let Some(most) = clip_norm {
+            let clip = Clip::new(&self.loaded.plan, segments, most);
+            self.recorder.write(&self.context, &self.loaded.buffers.clip.clip, bytemuck::bytes_of(&clip));
+        }
         self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
         let tables = &mut self.loaded.buffers.tables;
         let uniforms = tables.uniforms.clone();
@@ -236,6 +243,11 @@ impl Executor for GpuExecutor {
     }
 
     fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        if self.loaded.clips() {
+            self.flush()?;
+            let norm: Vec<clip::Norm> = self.context.read(&self.loaded.buffers.clip.norm, 1)?;
+            return Ok(Some(f64::from(norm[0].norm)).filter(|&norm| norm > 0.0));
+        }
         let (slots, length) = (self.loaded.buffers.slots.clone(), self.loaded.plan.dense.len);
         if slots.size() > GRADIENT_BYTES || length == 0 {
             return Ok(None);

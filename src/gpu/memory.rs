@@ -27,6 +27,7 @@ impl Gpu {
         let moving = plan.embedding.parameters.iter().enumerate().filter(|(t, _)| rule.table(*t).moves_others());
         let marks = moving.map(|(_, table)| table.len()).sum::<usize>();
         let sums = 4 * plan.tasks.len() * (loss::SUMS + loss::COUNTS);
+        let squares = if rule.clip_norm.is_some() { 4 * batch.segments } else { 0 };
         let (words, gathered) = kernels::batch_words(plan, batch, held.is_some());
         let rows = 4 * embedding::compact_floats(plan, batch.segments);
         let uploaded = 4 * (words - if held.is_some() { gathered } else { 0 });
@@ -39,7 +40,7 @@ impl Gpu {
             part(What::Activations, 8 * plan.arena_stride() * place.capacity),
             part(
                 What::Batches,
-                with_room_to_spare(4 * words) + with_room_to_spare(rows) + staging_bytes(uploaded) + sums,
+                with_room_to_spare(4 * words) + with_room_to_spare(rows + squares) + staging_bytes(uploaded) + sums,
             ),
             part(What::Data, 4 * held.unwrap_or(0)),
             part(What::ReadBack, predictions),

@@ -44,7 +44,8 @@ shader_struct! {
         pub momentum: f32,
         pub decay: f32,
         pub keep: f32,
-        pub padding: [f32; 2],
+        pub counts: f32,
+        pub padding: f32,
         pub betas: [f32; 4],
     }
 }
@@ -58,7 +59,8 @@ impl From<optim::Constants> for Constants {
             momentum: c.momentum as f32,
             decay: c.decay as f32,
             keep: c.keep as f32,
-            padding: [0.0; 2],
+            counts: c.counts as f32,
+            padding: 0.0,
             betas: [c.beta1, c.beta2, 1.0 - c.beta1, 1.0 - c.beta2].map(|b| b as f32),
         }
     }

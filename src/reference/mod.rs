@@ -9,6 +9,7 @@ mod vector;
 
 mod activation;
 mod arena;
+pub(crate) mod clip;
 mod dropout;
 mod embedding;
 mod level;
@@ -50,6 +51,9 @@ pub use state::{Arrays, OptimizerState};
 /// Rows that go through the model together on one thread.
 pub const BLOCK_ROWS: usize = 256;
 
+/// Floats that are scaled together on one thread.
+const BLOCK_FLOATS: usize = 1 << 14;
+
 /// A plan with parameters and optimizer state, in one precision.
 pub struct Reference<T> {
     plan: Arc<Plan>,
@@ -58,6 +62,10 @@ pub struct Reference<T> {
     state: Option<OptimizerState<T>>,
     /// Of the dense block, in the last step.
     dense_grads: Vec<T>,
+    /// Of each segment of the last batch, the squares of its gradient, where gradients are clipped.
+    squares: Vec<T>,
+    /// The norm of all gradients in the last step, likewise.
+    norm: Option<T>,
     strips: Vec<Strip>,
     columns: Columns,
     blocks: Vec<Block<T>>,
@@ -97,6 +105,8 @@ impl<T: Real> Reference<T> {
         Self {
             state: None,
             dense_grads: vec![T::ZERO; plan.dense.len],
+            squares: Vec::new(),
+            norm: None,
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),
             blocks: Vec::new(),
@@ -126,6 +136,7 @@ impl<T: Real> Reference<T> {
             return;
         }
         self.keep_state(rule);
+        self.norm = rule.clip_norm.map(|most| self.clip(batch, rule, most));
         self.update_dense(batch, rule, step);
         self.update_embedding(batch, rule, step);
     }
@@ -210,7 +221,32 @@ impl<T: Real> Reference<T> {
         (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
     }
 
-    /// Sums each strip's gradient and applies the optimizer to it.
+    /// Multiplies all gradients with one factor, so that their norm is `most` at the most; what it was. Those of table rows
+    /// follow from that by the input slot.
+    fn clip(&mut self, batch: &Batch, rule: &Rule, most: f64) -> T {
+        let (plan, blocks) = (&self.plan, &self.blocks);
+        for_each_strip(&self.strips, self.dense_grads.as_mut_slice(), &|strip, grads| {
+            strip.gradient(plan, block_rows_of(blocks, batch), grads);
+        });
+        let mut squares = std::mem::take(&mut self.squares);
+        squares.resize(batch.segments.rows.len(), T::ZERO);
+        clip::segment_squares(&self.touched(batch), rule, &mut squares);
+        let norm = clip::norm(clip::squares(&self.dense_grads), &squares);
+        self.squares = squares;
+        self.scale_gradients(batch, clip::factor(norm, most));
+        norm
+    }
+
+    fn scale_gradients(&mut self, batch: &Batch, factor: T) {
+        let scale = |grads: &mut [T]| grads.iter_mut().for_each(|g| *g *= factor);
+        self.dense_grads.par_chunks_mut(BLOCK_FLOATS).for_each(scale);
+        let (plan, slot) = (&self.plan, self.plan.input_slot);
+        self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
+            scale(block.grads.get_mut(plan, slot, block_rows(batch, b).len()));
+        });
+    }
+
+    /// Sums each strip's gradient, unless clipping has, and applies the optimizer to it.
     fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
             return;
@@ -220,7 +256,9 @@ impl<T: Real> Reference<T> {
         let state = State { parameters: &mut self.parameters.dense, first, second };
         let data = (self.dense_grads.as_mut_slice(), state);
         for_each_strip(&self.strips, data, &|strip, (grads, state)| {
-            strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            if rule.clip_norm.is_none() {
+                strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            }
             optimizer::update(&update, state, grads);
         });
     }
@@ -360,6 +398,9 @@ impl Executor for Reference<f32> {
     }
 
     fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        if let Some(norm) = self.norm {
+            return Ok(Some(norm.to_f64()).filter(|&norm| norm > 0.0));
+        }
         let squares: f64 = self.dense_grads.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
         Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
     }
