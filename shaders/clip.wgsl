@@ -13,7 +13,7 @@ struct Norm {
     factor: f32,
 }
 
-const EPS = 1e-6; // as PyTorch has it
+const EPS: f32 = 1e-6; // as PyTorch has it
 const FACTOR_LANES = 256u;
 
 @group(0) @binding(0) var<uniform> step: Step;

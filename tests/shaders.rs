@@ -114,7 +114,7 @@ fn constants_that_both_sides_name_are_equal() {
     assert_eq!(constant("loss", "LOWEST"), f64::from(polygate::metrics::LOWEST));
     assert_eq!(constant("loss", "BINS_PER_UNIT"), f64::from(polygate::metrics::BINS_PER_UNIT));
     assert_eq!(constant("level", "NORM_EPS"), f64::from(polygate::plan::NORM_EPS as f32));
-    assert_eq!(constant("clip", "EPS"), polygate::optim::CLIP_EPS);
+    assert_eq!(constant("clip", "EPS"), f64::from(polygate::optim::CLIP_EPS as f32));
     for name in ["level", "weight_grad"] {
         assert_eq!(constant(name, "NONE"), f64::from(kernels::NONE));
     }

@@ -184,7 +184,7 @@ impl Builder {
         let is_by_row = buffers.iter().any(|(_, word)| *word == Word::Row);
         let rule = self.form.rule();
         let cuts = |table: usize| is_by_row || (table > 0 && rule.table(table) != rule.table(table - 1));
-        let shards = Shards::new(&plan.embedding, bytes, cuts);
+        let shards = Shards::new(&plan.embedding, bytes, |_| true, cuts);
         self.case.shape.push_str(&format!(", {} shards", shards.ranges().len()));
         let segments = self.scene.batch.segments.clone();
         let of_batch = shards.of_batch(&plan, &segments, |table| rule.table_at(table, STEP));

@@ -1,15 +1,16 @@
 //! A plan on a device: its buffers, and what each op dispatches.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::Context;
 use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Segments};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
 use crate::kernels::{self, Place, Step, StepOp, clip, gather, level, loss, norm, weight_grad};
 use crate::optim::{Formulas, Rule};
-use crate::plan::{Parameters, Plan};
+use crate::plan::{Block, Parameters, Plan};
 
 pub struct Loaded {
     pub plan: Arc<Plan>,
@@ -35,7 +36,7 @@ impl Loaded {
         context: &Context,
         pipelines: Arc<Pipelines>,
         plan: Arc<Plan>,
-        parameters: &Parameters<f32>,
+        parameters: Parameters<f32>,
         batch_size: usize,
         variants: Variants,
         shard_bytes: u64,
@@ -67,18 +68,18 @@ impl Loaded {
         Step::new(self.place(), self.batch_size)
     }
 
-    /// Sees to it that a batch of so many bytes and segments has room; `clips` where its gradients are clipped.
+    /// Sees to it that a batch of so many bytes and these segments has room; `clips` where its gradients are clipped.
     pub fn make_room(
         &mut self,
         context: &Context,
         bytes: usize,
-        segments: usize,
+        segments: &Segments,
         clips: bool,
     ) -> Result<(), ExecutorError> {
         let mut has_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
         if clips {
             let squares = &mut self.buffers.clip.squares;
-            has_grown |= context.grow(squares, "the squares of rows' gradients", 4 * segments)?;
+            has_grown |= context.grow(squares, "the squares of rows' gradients", 4 * segments.rows.len())?;
         }
         if self.buffers.tables.make_room(context, &self.plan, segments)? || has_grown {
             self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
@@ -198,22 +199,42 @@ impl Loaded {
         }
     }
 
-    /// The values of a tensor of the state, row by row without padding.
-    pub fn read_state(&self, context: &Context, name: &str) -> Result<Vec<f32>, ExecutorError> {
+    /// The values of rows of a tensor of the state, without padding.
+    pub fn read_rows(&self, context: &Context, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError> {
         let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
-        let mut floats = vec![0f32; tensor.alone().len()];
-        for (buffer, from, part) in self.buffers.state(&tensor) {
+        let own = tensor.rows();
+        if let Block::Table(table) = tensor.block
+            && let Some(floats) = self.buffers.tables.host.array(&self.plan, table, tensor.number())
+        {
+            return Ok(own.unpack(&floats[own.floats(rows)]));
+        }
+        let mut floats = vec![0f32; own.floats(rows.clone()).len()];
+        for (buffer, from, part) in self.buffers.state(&tensor, rows) {
             context.read_into(buffer, from, &mut floats[part])?;
         }
-        Ok(tensor.alone().unpack(&floats))
+        Ok(own.unpack(&floats))
     }
 
-    /// Replaces a tensor of the state.
-    pub fn write_state(&self, context: &Context, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+    /// Replaces rows of a tensor of the state.
+    pub fn write_rows(
+        &mut self,
+        context: &Context,
+        name: &str,
+        first: usize,
+        values: &[f32],
+    ) -> Result<(), ExecutorError> {
         let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
-        let mut floats = vec![0f32; tensor.alone().len()];
-        tensor.alone().pack(values, &mut floats);
-        for (buffer, to, part) in self.buffers.state(&tensor) {
+        let own = tensor.rows();
+        let rows = first..first + values.len() / own.cols.max(1);
+        if let Block::Table(table) = tensor.block
+            && let Some(floats) = self.buffers.tables.host.array_mut(&self.plan, table, tensor.number())
+        {
+            own.pack(values, &mut floats[own.floats(rows)]);
+            return Ok(());
+        }
+        let mut floats = vec![0f32; own.floats(rows.clone()).len()];
+        own.pack(values, &mut floats);
+        for (buffer, to, part) in self.buffers.state(&tensor, rows) {
             context.write(buffer, to, &floats[part])?;
         }
         Ok(())

@@ -167,7 +167,7 @@ impl Buffers {
         place: Place,
         slots: usize,
         variants: Variants,
-        parameters: &Parameters<f32>,
+        parameters: Parameters<f32>,
         layers: &[weight_grad::Layer],
         shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
@@ -187,7 +187,7 @@ impl Buffers {
             dataset: context.storage("the data set", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
             dense_state: no_state(context)?,
-            tables: Tables::new(context, plan, &parameters.embedding, shard_bytes)?,
+            tables: Tables::new(context, plan, parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
             slots: context.storage("the slots of weight gradients", dense * slots)?,
@@ -238,19 +238,20 @@ pub fn state(
 }
 
 impl Buffers {
-    /// Where a tensor of the state lies: buffers with the byte that its part begins at, and which of its floats those are.
-    pub fn state(&self, tensor: &StateTensor) -> Vec<(&wgpu::Buffer, u64, Range<usize>)> {
+    /// Where rows of a tensor of the state lie on the device: buffers with the byte that a part begins at, and which of
+    /// their floats those are.
+    pub fn state(&self, tensor: &StateTensor, rows: Range<usize>) -> Vec<(&wgpu::Buffer, u64, Range<usize>)> {
         let p = tensor.parameter;
         let array = tensor.array.map(|array| array.number);
         match tensor.block {
             Block::Dense => {
                 let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
-                vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
+                let floats = p.floats(rows);
+                vec![(buffer, (floats.start * 4) as u64, 0..floats.len())]
             }
             Block::Table(_) => {
-                let is_by_row = tensor.array.is_some_and(|array| array.is_by_row);
-                let unit = if is_by_row { p.stride } else { 1 };
-                self.tables.parts(p.offset..p.offset + p.len(), array, unit).collect()
+                let unit = if tensor.is_by_row() { p.stride } else { 1 };
+                self.tables.parts(p.floats(rows), array, unit).collect()
             }
         }
     }
@@ -299,7 +300,7 @@ impl Stages {
         Self {
             gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset)]]),
             embedding_forward: bind(&p.embedding_forward, &[&step, &inputs, &[("slot", &b.values)]]),
-            shards: (0..b.tables.buffers.len()).map(of_shard).collect(),
+            shards: (0..b.tables.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
             towers: each(&both, &b.towers),

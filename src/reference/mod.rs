@@ -303,8 +303,12 @@ impl<T: Real> Reference<T> {
         self.state.as_ref().and_then(OptimizerState::formulas)
     }
 
-    /// The floats of a tensor of the state, padding included.
-    fn floats(&mut self, tensor: &StateTensor) -> &mut [T] {
+    /// The floats of rows of a tensor of the state, padding included.
+    fn floats(&mut self, tensor: &StateTensor, rows: Range<usize>) -> &mut [T] {
+        &mut self.all_floats(tensor)[tensor.rows().floats(rows)]
+    }
+
+    fn all_floats(&mut self, tensor: &StateTensor) -> &mut [T] {
         let own = tensor.parameter.offset..tensor.parameter.offset + tensor.parameter.len();
         match (tensor.block, tensor.array, &mut self.state) {
             (plan::Block::Dense, Some(array), Some(state)) => &mut state.dense.arrays[array.number][own],
@@ -427,16 +431,17 @@ impl Executor for Reference<f32> {
         self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
-    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+    fn read_rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError> {
         let (plan, formulas) = (self.plan.clone(), self.formulas());
         let tensor = plan.state_tensor(formulas.as_ref(), name);
-        Ok(tensor.alone().unpack(self.floats(&tensor)))
+        Ok(tensor.rows().unpack(self.floats(&tensor, rows)))
     }
 
-    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+    fn write_rows(&mut self, name: &str, first: usize, values: &[f32]) -> Result<(), ExecutorError> {
         let (plan, formulas) = (self.plan.clone(), self.formulas());
         let tensor = plan.state_tensor(formulas.as_ref(), name);
-        tensor.alone().pack(values, self.floats(&tensor));
+        let rows = first..first + values.len() / tensor.rows().cols.max(1);
+        tensor.rows().pack(values, self.floats(&tensor, rows));
         Ok(())
     }
 }

@@ -1,11 +1,13 @@
 //! What a run will hold in memory, before it is made.
 
 use super::Prepared;
+use crate::checkpoint;
 use crate::data::{BATCHES_AT_ONCE, BatchSize, TrainRows};
 use crate::device::Device;
 use crate::gpu::AdapterSummary;
 use crate::kernels::{self, gather};
 use crate::memory::{Holding, Memory, Part, What, host_room};
+use crate::plan::Placement;
 use crate::reference;
 
 impl Prepared {
@@ -33,11 +35,14 @@ impl Prepared {
         let Some(gpu) = device.gpu() else {
             let largest = plan.parameters().map(|p| 4 * p.rows * p.cols).max();
             host.parts.extend(reference::memory(plan, &rule, batch_size));
-            host.parts.push(part(What::Copies, largest.unwrap_or(0)));
+            host.parts.push(part(What::Copies, largest.unwrap_or(0).min(checkpoint::PIECE_BYTES)));
             return Memory { adapter: None, host };
         };
+        let formulas = rule.formulas(plan.input.tables.len());
+        host.parts.push(part(What::Tables, 4 * plan.table_floats(Placement::Host)));
+        host.parts.push(part(What::TableState, 4 * plan.table_state_floats(&formulas, Placement::Host)));
         // The parameters until they are on the adapter.
-        host.parts.push(part(What::Copies, 4 * (plan.embedding.len + plan.dense.len)));
+        host.parts.push(part(What::Copies, 4 * (plan.table_floats(Placement::Device) + plan.dense.len)));
         let most = self.most_held_bytes().min(gpu.most_held_bytes());
         let held = match &self.train {
             TrainRows::Memory(train) => Some(gather::words(train)).filter(|&words| 4 * words as u64 <= most),
