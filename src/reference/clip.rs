@@ -6,16 +6,49 @@ use rayon::prelude::*;
 use super::real::Real;
 use super::table_update::Touched;
 use super::vector::{dot, sum};
+use super::weight_grad::for_each_strip;
+use super::{Reference, block_count, block_rows, block_rows_of};
+use crate::data::Batch;
 use crate::optim::{CLIP_EPS, Rule};
 
 /// Gradients that are summed up at a time, so that sums of sums stay short.
 const RUN: usize = 4096;
+
+/// Gradients that are scaled together on one thread.
+const RUN_SCALED: usize = 1 << 14;
 
 /// Segments that are one piece of work.
 const RUN_SEGMENTS: usize = 64;
 
 /// Columns of a row whose gradient is summed at a time.
 const COLUMNS: usize = 64;
+
+impl<T: Real> Reference<T> {
+    /// Multiplies all gradients with one factor, so that their norm is `most` at the most; what it was. Those of table rows
+    /// follow from that by the input slot.
+    pub(super) fn clip(&mut self, batch: &Batch, rule: &Rule, most: f64) -> T {
+        let (plan, blocks) = (&self.plan, &self.blocks);
+        for_each_strip(&self.strips, self.dense_grads.as_mut_slice(), &|strip, grads| {
+            strip.gradient(plan, block_rows_of(blocks, batch), grads);
+        });
+        let mut squares = std::mem::take(&mut self.squares);
+        squares.resize(batch.segments.rows.len(), T::ZERO);
+        segment_squares(&self.touched(batch), rule, &mut squares);
+        let before = norm(self::squares(&self.dense_grads), &squares);
+        self.squares = squares;
+        self.scale_gradients(batch, factor(before, most));
+        before
+    }
+
+    fn scale_gradients(&mut self, batch: &Batch, factor: T) {
+        let scale = |grads: &mut [T]| grads.iter_mut().for_each(|g| *g *= factor);
+        self.dense_grads.par_chunks_mut(RUN_SCALED).for_each(scale);
+        let (plan, slot) = (&self.plan, self.plan.input_slot);
+        self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
+            scale(block.grads.get_mut(plan, slot, block_rows(batch, b).len()));
+        });
+    }
+}
 
 /// The sum of the squares of gradients.
 pub fn squares<T: Real>(grads: &[T]) -> T {

@@ -1,6 +1,6 @@
 //! What the device `cpu` holds of a plan.
 
-use super::BLOCK_ROWS;
+use super::{BLOCK_ROWS, transposed};
 use crate::memory::{Part, What};
 use crate::optim::Rule;
 use crate::plan::{Placement, Plan};
@@ -15,8 +15,8 @@ pub fn memory(plan: &Plan, rule: &Rule, batch_size: usize) -> Vec<Part> {
     vec![
         part(What::Tables, plan.embedding.len),
         part(What::TableState, table_state),
-        // With their gradients.
-        part(What::Dense, plan.dense.len * (2 + arrays)),
+        // With their gradients and the weights turned around.
+        part(What::Dense, plan.dense.len * (2 + arrays) + transposed::floats(plan)),
         part(What::Activations, 2 * plan.arena_stride() * rows),
     ]
 }

@@ -23,6 +23,7 @@ mod real;
 mod split;
 mod state;
 mod table_update;
+mod transposed;
 mod weight_grad;
 
 use std::ops::Range;
@@ -40,9 +41,11 @@ use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
 use table_update::{TableUpdate, Touched};
+use transposed::Transposed;
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use loss::loss_terms;
+pub use matmul::Product;
 pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
@@ -51,13 +54,12 @@ pub use state::{Arrays, OptimizerState};
 /// Rows that go through the model together on one thread.
 pub const BLOCK_ROWS: usize = 256;
 
-/// Floats that are scaled together on one thread.
-const BLOCK_FLOATS: usize = 1 << 14;
-
 /// A plan with parameters and optimizer state, in one precision.
 pub struct Reference<T> {
     plan: Arc<Plan>,
     parameters: Parameters<T>,
+    /// Of the last pass forward.
+    transposed: Transposed<T>,
     /// None before the first step.
     state: Option<OptimizerState<T>>,
     /// Of the dense block, in the last step.
@@ -74,6 +76,16 @@ pub struct Reference<T> {
     sums: Vec<TaskSums>,
     broken: Option<Broken>,
     /// What steps drop; none where they drop nothing.
+    masks: Option<Masks>,
+}
+
+/// What a block of rows goes through.
+struct Pass<'a, T> {
+    plan: &'a Plan,
+    columns: &'a Columns,
+    parameters: &'a Parameters<T>,
+    transposed: &'a Transposed<T>,
+    inverse_counts: &'a [f64],
     masks: Option<Masks>,
 }
 
@@ -103,6 +115,7 @@ pub struct Gradients<T> {
 impl<T: Real> Reference<T> {
     pub fn new(plan: Arc<Plan>, parameters: Parameters<T>) -> Self {
         Self {
+            transposed: Transposed::new(&plan),
             state: None,
             dense_grads: vec![T::ZERO; plan.dense.len],
             squares: Vec::new(),
@@ -188,26 +201,32 @@ impl<T: Real> Reference<T> {
 
     fn forward(&mut self, batch: &Batch) {
         self.reserve(batch);
-        let (plan, columns, parameters) = (&*self.plan, &self.columns, &self.parameters);
-        self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            block.forward(plan, columns, parameters, None, batch, block_rows(batch, b));
+        let (pass, blocks) = self.pass(None);
+        blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
+            block.forward(&pass, batch, block_rows(batch, b));
         });
     }
 
     fn forward_and_backward(&mut self, batch: &Batch, input_grad: InputGrad) {
         self.reserve(batch);
-        let (plan, columns, parameters, masks) = (&*self.plan, &self.columns, &self.parameters, self.masks);
         loss::inverse_counts(batch, &mut self.inverse_counts);
-        let inverse = &self.inverse_counts;
-        self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
+        let (pass, blocks) = self.pass(self.masks);
+        blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
             let rows = block_rows(batch, b);
-            block.forward(plan, columns, parameters, masks, batch, rows.clone());
-            loss::loss_and_grad(plan, batch, rows.clone(), inverse, &block.values, &mut block.grads, &mut block.sums);
-            block.backward(plan, parameters, masks, rows, input_grad);
+            block.forward(&pass, batch, rows.clone());
+            block.loss(&pass, batch, rows.clone());
+            block.backward(&pass, rows, input_grad);
         });
         for (b, block) in self.blocks[..block_count(batch)].iter().enumerate() {
-            loss::add_sums(plan, batch, block_rows(batch, b), &block.values, &block.sums, &mut self.sums);
+            loss::add_sums(&self.plan, batch, block_rows(batch, b), &block.values, &block.sums, &mut self.sums);
         }
+    }
+
+    /// What all blocks read, and the blocks.
+    fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut [Block<T>]) {
+        self.transposed.refresh(&self.plan, &self.parameters.dense);
+        let Self { plan, columns, parameters, transposed, inverse_counts, blocks, .. } = self;
+        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, blocks)
     }
 
     fn reserve(&mut self, batch: &Batch) {
@@ -219,31 +238,6 @@ impl<T: Real> Reference<T> {
     fn task_with_broken_loss(&self, batch: &Batch) -> Option<usize> {
         let blocks = &self.blocks[..block_count(batch)];
         (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
-    }
-
-    /// Multiplies all gradients with one factor, so that their norm is `most` at the most; what it was. Those of table rows
-    /// follow from that by the input slot.
-    fn clip(&mut self, batch: &Batch, rule: &Rule, most: f64) -> T {
-        let (plan, blocks) = (&self.plan, &self.blocks);
-        for_each_strip(&self.strips, self.dense_grads.as_mut_slice(), &|strip, grads| {
-            strip.gradient(plan, block_rows_of(blocks, batch), grads);
-        });
-        let mut squares = std::mem::take(&mut self.squares);
-        squares.resize(batch.segments.rows.len(), T::ZERO);
-        clip::segment_squares(&self.touched(batch), rule, &mut squares);
-        let norm = clip::norm(clip::squares(&self.dense_grads), &squares);
-        self.squares = squares;
-        self.scale_gradients(batch, clip::factor(norm, most));
-        norm
-    }
-
-    fn scale_gradients(&mut self, batch: &Batch, factor: T) {
-        let scale = |grads: &mut [T]| grads.iter_mut().for_each(|g| *g *= factor);
-        self.dense_grads.par_chunks_mut(BLOCK_FLOATS).for_each(scale);
-        let (plan, slot) = (&self.plan, self.plan.input_slot);
-        self.blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            scale(block.grads.get_mut(plan, slot, block_rows(batch, b).len()));
-        });
     }
 
     /// Sums each strip's gradient, unless clipping has, and applies the optimizer to it.
@@ -338,42 +332,35 @@ impl<T: Real> Block<T> {
         }
     }
 
-    fn forward(
-        &mut self,
-        plan: &Plan,
-        columns: &Columns,
-        parameters: &Parameters<T>,
-        masks: Option<Masks>,
-        batch: &Batch,
-        rows: Range<usize>,
-    ) {
-        embedding::embedding_forward(plan, columns, &parameters.embedding, batch, rows.clone(), &mut self.values);
-        let mut rows = self.rows(plan, parameters, masks, rows);
-        plan.blocks().for_each(|level| level::level_forward(level, &mut rows));
+    fn forward(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
+        let tables = &pass.parameters.embedding;
+        embedding::embedding_forward(pass.plan, pass.columns, tables, batch, rows.clone(), &mut self.values);
+        let mut rows = self.rows(pass, rows);
+        pass.plan.blocks().for_each(|level| level::level_forward(level, &mut rows));
     }
 
-    fn backward(
-        &mut self,
-        plan: &Plan,
-        parameters: &Parameters<T>,
-        masks: Option<Masks>,
-        rows: Range<usize>,
-        input_grad: InputGrad,
-    ) {
-        let mut rows = self.rows(plan, parameters, masks, rows);
-        let wanted = |slot| slot != plan.input_slot || input_grad == InputGrad::Wanted;
-        plan.blocks().rev().for_each(|level| level::level_input_grad(level, wanted, &mut rows));
+    fn loss(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
+        let Self { values, grads, sums } = self;
+        loss::loss_and_grad(pass.plan, batch, rows, pass.inverse_counts, values, grads, sums);
     }
 
-    fn rows<'a>(
-        &'a mut self,
-        plan: &'a Plan,
-        parameters: &'a Parameters<T>,
-        masks: Option<Masks>,
-        rows: Range<usize>,
-    ) -> Rows<'a, T> {
-        let (values, grads) = (&mut self.values, &mut self.grads);
-        Rows { plan, dense: &parameters.dense, values, grads, rows: rows.len(), first_row: rows.start, masks }
+    fn backward(&mut self, pass: &Pass<T>, rows: Range<usize>, input_grad: InputGrad) {
+        let mut rows = self.rows(pass, rows);
+        let wanted = |slot| slot != pass.plan.input_slot || input_grad == InputGrad::Wanted;
+        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, wanted, &mut rows));
+    }
+
+    fn rows<'a>(&'a mut self, pass: &Pass<'a, T>, rows: Range<usize>) -> Rows<'a, T> {
+        Rows {
+            plan: pass.plan,
+            dense: &pass.parameters.dense,
+            transposed: pass.transposed,
+            values: &mut self.values,
+            grads: &mut self.grads,
+            rows: rows.len(),
+            first_row: rows.start,
+            masks: pass.masks,
+        }
     }
 }
 

@@ -48,20 +48,19 @@ impl<T: Real> Reference<T> {
     /// A level forward; they are counted through to the towers.
     pub fn level_forward(&mut self, number: usize, batch: &Batch) {
         self.reserve(batch);
-        for b in 0..block_count(batch) {
-            let (rows, masks) = (block_rows(batch, b), self.masks);
-            let level = self.plan.blocks().nth(number).expect("a level of the plan");
-            level::level_forward(level, &mut self.blocks[b].rows(&self.plan, &self.parameters, masks, rows));
+        let (pass, blocks) = self.pass(self.masks);
+        let level = pass.plan.blocks().nth(number).expect("a level of the plan");
+        for (b, block) in blocks[..block_count(batch)].iter_mut().enumerate() {
+            level::level_forward(level, &mut block.rows(&pass, block_rows(batch, b)));
         }
     }
 
     /// A level backward, from the gradients by its outputs.
     pub fn level_input_grad(&mut self, number: usize, batch: &Batch) {
-        for b in 0..block_count(batch) {
-            let (rows, masks) = (block_rows(batch, b), self.masks);
-            let level = self.plan.blocks().nth(number).expect("a level of the plan");
-            let rows = &mut self.blocks[b].rows(&self.plan, &self.parameters, masks, rows);
-            level::level_input_grad(level, |_| true, rows);
+        let (pass, blocks) = self.pass(self.masks);
+        let level = pass.plan.blocks().nth(number).expect("a level of the plan");
+        for (b, block) in blocks[..block_count(batch)].iter_mut().enumerate() {
+            level::level_input_grad(level, |_| true, &mut block.rows(&pass, block_rows(batch, b)));
         }
     }
 
@@ -75,9 +74,9 @@ impl<T: Real> Reference<T> {
 
     fn loss_grad(&mut self, batch: &Batch) {
         loss::inverse_counts(batch, &mut self.inverse_counts);
-        for (b, block) in self.blocks[..block_count(batch)].iter_mut().enumerate() {
-            let (rows, inverse) = (block_rows(batch, b), &self.inverse_counts);
-            loss::loss_and_grad(&self.plan, batch, rows, inverse, &block.values, &mut block.grads, &mut block.sums);
+        let (pass, blocks) = self.pass(self.masks);
+        for (b, block) in blocks[..block_count(batch)].iter_mut().enumerate() {
+            block.loss(&pass, batch, block_rows(batch, b));
         }
     }
 
