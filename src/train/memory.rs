@@ -41,8 +41,6 @@ impl Prepared {
         let formulas = rule.formulas(plan.input.tables.len());
         host.parts.push(part(What::Tables, 4 * plan.table_floats(Placement::Host)));
         host.parts.push(part(What::TableState, 4 * plan.table_state_floats(&formulas, Placement::Host)));
-        // The parameters until they are on the adapter.
-        host.parts.push(part(What::Copies, 4 * (plan.table_floats(Placement::Device) + plan.dense.len)));
         let most = self.most_held_bytes().min(gpu.most_held_bytes());
         let held = match &self.train {
             TrainRows::Memory(train) => Some(gather::words(train)).filter(|&words| 4 * words as u64 <= most),
@@ -52,6 +50,13 @@ impl Prepared {
         // Software adapters live in the host's memory, whatever they tell.
         let room = |adapter: &AdapterSummary| if adapter.kind == "software" { host_room() } else { adapter.memory };
         let room = device.adapter.as_ref().and_then(room);
+        // The parameters until they are on the adapter. The optimizer's state comes after, and where the adapter's memory is
+        // the host's it takes their place.
+        let copies = 4 * (plan.table_floats(Placement::Device) + plan.dense.len) as u64;
+        let is_shared = device.adapter.as_ref().is_some_and(|adapter| adapter.kind == "software");
+        let state = parts.iter().filter(|part| part.what == What::TableState).map(|part| part.bytes).sum::<u64>();
+        let bytes = copies.saturating_sub(if is_shared { state } else { 0 }).max(checkpoint::PIECE_BYTES as u64);
+        host.parts.push(Part { what: What::Copies, bytes });
         Memory { adapter: Some(Holding { parts, room }), host }
     }
 }
