@@ -11,13 +11,13 @@ use crate::data::Batch;
 use crate::plan::Plan;
 
 /// Touched rows that are one piece of work.
-const RUN_ROWS: usize = 64;
+const RUN_ROWS: usize = 256;
 
 /// Floats of untouched rows that are one piece of work.
 const RUN_FLOATS: usize = 8192;
 
 /// How many rows before its turn a row is asked for.
-const AHEAD: usize = 6;
+const AHEAD: usize = 10;
 
 /// Columns of a row whose gradient is summed at a time.
 const COLUMNS: usize = 64;
