@@ -32,10 +32,11 @@ impl Prepared {
             ],
             room: host_room(),
         };
+        // Of a file's, on its way.
+        let piece = plan.parameters().map(|p| 4 * p.len()).max().unwrap_or(0).min(checkpoint::PIECE_BYTES);
         let Some(gpu) = device.gpu() else {
-            let largest = plan.parameters().map(|p| 4 * p.rows * p.cols).max();
             host.parts.extend(reference::memory(plan, &rule, batch_size));
-            host.parts.push(part(What::Copies, largest.unwrap_or(0).min(checkpoint::PIECE_BYTES)));
+            host.parts.push(part(What::Copies, piece));
             return Memory { adapter: None, host };
         };
         let formulas = rule.formulas(plan.input.tables.len());
@@ -55,7 +56,7 @@ impl Prepared {
         let copies = 4 * (plan.table_floats(Placement::Device) + plan.dense.len) as u64;
         let is_shared = device.adapter.as_ref().is_some_and(|adapter| adapter.kind == "software");
         let state = parts.iter().filter(|part| part.what == What::TableState).map(|part| part.bytes).sum::<u64>();
-        let bytes = copies.saturating_sub(if is_shared { state } else { 0 }).max(checkpoint::PIECE_BYTES as u64);
+        let bytes = copies.saturating_sub(if is_shared { state } else { 0 }).max(piece as u64);
         host.parts.push(Part { what: What::Copies, bytes });
         Memory { adapter: Some(Holding { parts, room }), host }
     }
