@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::case::{Case, Class};
+use super::clip::CLIP_NORM;
 use super::microbenchmarks::{plain_product, roof_copy, roof_multiply_add};
 use super::rules::{self, Named};
 use super::scene::{Edges, Scene, family_plan};
@@ -29,6 +30,8 @@ pub enum Form {
     WeightGrad(WeightGradVariant),
     Optimizer(Named<Optimizer>),
     Table(Named<TableRule>),
+    /// Gradients are clipped, those of a frozen table left out.
+    Clip,
 }
 
 /// Every kernel in every variant that a device can run.
@@ -41,6 +44,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
             StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => levels.clone().collect(),
             StepOp::WeightGrad => weight_grads.clone().collect(),
             StepOp::Optimizer => rules::optimizers().into_iter().map(Form::Optimizer).collect(),
+            StepOp::ClipSquares | StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients => vec![Form::Clip],
             StepOp::EmbeddingUpdate => rules::of_batch().into_iter().map(Form::Table).collect(),
             StepOp::EmbeddingOthers => rules::of_others().into_iter().map(Form::Table).collect(),
             _ => vec![Form::One],
@@ -56,7 +60,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
 /// The ops of a step that does everything, of a model of one level.
 fn ops() -> Vec<StepOp> {
     let plan = family_plan("family = 'shared_bottom', normalization = 'layer'");
-    kernels::train_ops(&plan, &Rule::default(), true)
+    kernels::train_ops(&plan, &Form::Clip.rule(), true)
         .filter(|op| !matches!(op, StepOp::LevelForward(1..) | StepOp::LevelInputGrad(1..)))
         .collect()
 }
@@ -80,7 +84,7 @@ impl Target {
             Self::Op(_, Form::Optimizer(o)) => o.name.into(),
             Self::Op(_, Form::Table(t)) => t.name.into(),
             Self::Product(p) => p.tile.to_string(),
-            Self::Op(_, Form::One) | Self::RoofCopy | Self::RoofMultiplyAdd => "one form".into(),
+            Self::Op(_, Form::One | Form::Clip) | Self::RoofCopy | Self::RoofMultiplyAdd => "one form".into(),
         }
     }
 
@@ -98,6 +102,10 @@ impl Target {
             Self::Op(StepOp::Towers, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, LargeLogits],
             Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits],
             Self::Op(StepOp::WeightGrad | StepOp::NormGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
+            Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients, _) => {
+                &[Normal, Tiny, Huge, AllEqual]
+            }
             Self::Op(StepOp::Optimizer, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
             Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken]
@@ -144,7 +152,9 @@ impl Form {
         let (tile, rows_of_workgroup) = match self {
             Self::Level(v) => (v.tile, v.rows_of_workgroup()),
             Self::WeightGrad(v) => (v.tile, 1),
-            Self::One | Self::Optimizer(_) | Self::Table(_) => (Tile { rows: 8, columns: 8, shared: false }, 1),
+            Self::One | Self::Optimizer(_) | Self::Table(_) | Self::Clip => {
+                (Tile { rows: 8, columns: 8, shared: false }, 1)
+            }
         };
         let mut widths = vec![1, 3, 5, 13, 17];
         widths.extend(around(tile.columns));
@@ -154,7 +164,7 @@ impl Form {
         if rows_of_workgroup > 1 {
             rows.extend(around(rows_of_workgroup));
         }
-        if let StepOp::WeightGrad | StepOp::NormGrad = op {
+        if let StepOp::WeightGrad | StepOp::NormGrad | StepOp::ClipParts | StepOp::ClipGradients = op {
             // About a slot's.
             rows.extend(around(BLOCK_ROWS as u32));
         }
@@ -166,6 +176,9 @@ impl Form {
         match self {
             Self::Optimizer(o) => o.of.into(),
             Self::Table(t) => Rule { tables: t.of, ..Rule::default() },
+            Self::Clip => {
+                Rule { clip_norm: Some(CLIP_NORM), own: vec![None, Some(TableRule::Frozen)], ..Rule::default() }
+            }
             Self::One | Self::Level(_) | Self::WeightGrad(_) => Rule::default(),
         }
     }

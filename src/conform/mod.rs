@@ -8,6 +8,7 @@ mod bounded;
 mod builder;
 mod case;
 mod cases;
+mod clip;
 mod compare;
 mod diff;
 mod export;

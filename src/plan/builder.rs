@@ -1,6 +1,6 @@
 //! Builds a [`Plan`] level by level. Families use this; it knows none of them.
 
-use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Norm, Normalization, Plan};
+use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Norm, Normalization, Placement, Plan};
 use super::{Task, Tensor, TensorId, pad4};
 
 /// How MLPs are made: what follows each layer, and what follows the last one.
@@ -107,6 +107,7 @@ impl PlanBuilder {
         }
         Plan {
             input_slot: self.input_slot(),
+            placements: vec![Placement::default(); self.input.tables.len()],
             input: self.input,
             tasks,
             tensors: self.tensors,

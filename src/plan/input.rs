@@ -1,5 +1,6 @@
 //! What a sample brings to the first level: embedding tables, and the fields that make up a row of the input slot.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the vectors of a bag of ids become one vector.
@@ -13,6 +14,17 @@ pub enum Pooling {
     Weighted,
     /// The largest of each component. Its gradient goes to the first vector of the bag that has it.
     Max,
+}
+
+/// Where an embedding table lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// In the device's memory.
+    #[default]
+    Device,
+    /// In the host's memory; the rows of a batch travel. On the device `cpu` that is the same.
+    Host,
 }
 
 /// An embedding table of `rows` vectors of `dim` floats. Row 0 is for unknown and missing ids.

@@ -12,10 +12,10 @@ mod state;
 
 pub use builder::{Activations, GateStyle, PlanBuilder};
 pub use dropout::Masks;
-pub use input::{Field, Input, Pooling, Table};
+pub use input::{Field, Input, Placement, Pooling, Table};
 pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
-pub use state::{Array, Block, StateTensor};
+pub use state::{Array, Block, Rows, StateTensor};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -197,6 +197,8 @@ pub struct Plan {
     pub dense: Layout,
     /// The embedding tables, one parameter each, in one block of floats.
     pub embedding: Layout,
+    /// Of each table.
+    pub placements: Vec<Placement>,
 }
 
 impl Plan {
@@ -232,6 +234,11 @@ impl Plan {
     /// Floats of activations per sample, padding included.
     pub fn arena_stride(&self) -> usize {
         self.tensors.last().map_or(0, |t| t.start + t.stride)
+    }
+
+    /// Whether the host holds a table, by its number.
+    pub fn is_on_host(&self, table: usize) -> bool {
+        self.placements[table] == Placement::Host
     }
 
     /// Whether a block after `level` reads this tensor, as towers read Shared-Bottom's bottom.
