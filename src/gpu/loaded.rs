@@ -7,7 +7,7 @@ use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
 use crate::data::{Batch, Dataset};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
-use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, norm, weight_grad};
+use crate::kernels::{self, Place, Step, StepOp, gather, loss, norm, weight_grad};
 use crate::optim::{Formulas, Rule};
 use crate::plan::{Parameters, Plan};
 
@@ -44,8 +44,7 @@ impl Loaded {
         let capacity = batch_size.next_multiple_of(variants.level.rows_of_workgroup() as usize);
         let place = Place { plan: &plan, capacity };
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
-        let slots = weight_grad::slots(batch_size);
-        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
+        let buffers = Buffers::new(context, place, batch_size, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
         Ok(Self {
             plan,
@@ -117,7 +116,7 @@ impl Loaded {
         let dense = rule.optimizer.formula();
         let mut levels = |bound: &[BoundLevel]| {
             for b in bound {
-                b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
+                b.bound.dispatch(pass, b.workgroups(batch.rows, self.batch_size, self.variants.level));
             }
         };
         let (bound, workgroups) = match op {
@@ -134,9 +133,10 @@ impl Loaded {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
             }
             StepOp::NormGrad => {
-                let (_, columns) = norm::norms(place);
+                let (_, columns) = norm::norms(place, self.plan.row_norms());
                 (&s.norm_grad, norm::workgroups(columns, self.batch_size, p.norm_grad.group()))
             }
+            StepOp::NormStatistics => return levels(s.norm_statistics.as_slice()),
             StepOp::Optimizer => {
                 (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))
             }

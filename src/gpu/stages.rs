@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use super::tables::Tables;
 use crate::executor::ExecutorError;
+use crate::kernels::level::Piece;
 use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
-use crate::kernels::{self, Kernel, Place, Step, embedding, level, loss, norm, optimizer, weight_grad};
+use crate::kernels::{
+    self, Kernel, Place, Step, Workgroups, batch_norm, embedding, level, loss, norm, optimizer, weight_grad,
+};
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
 
@@ -36,24 +39,55 @@ pub struct Pipelines {
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
     pub norm_grad: Pipeline,
+    /// In the order of [`batch_norm::Part::ALL`], compiled when a plan first needs them.
+    batch_norm: OnceLock<Vec<Pipeline>>,
     pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
 
-/// A dispatch of a level.
-pub struct Program {
-    ops: wgpu::Buffer,
-    lists: wgpu::Buffer,
-    /// Workgroups along y.
-    items: u32,
+/// A dispatch of a level, or three over a phase's norms.
+enum Program {
+    Ops {
+        ops: wgpu::Buffer,
+        lists: wgpu::Buffer,
+        /// Workgroups along y.
+        items: u32,
+    },
+    BatchNorms {
+        parts: [batch_norm::Part; 3],
+        norms: wgpu::Buffer,
+        weight_grads: wgpu::Buffer,
+        columns: u32,
+    },
 }
 
 /// A dispatch of a level with its buffers.
 pub struct BoundLevel {
     pub bound: Bound,
-    /// Workgroups along y.
-    pub items: u32,
+    extent: Extent,
+}
+
+/// What the number of a dispatch's workgroups follows from.
+enum Extent {
+    /// Items along y.
+    Ops(u32),
+    BatchNorms {
+        part: batch_norm::Part,
+        columns: u32,
+        /// Invocations of a workgroup.
+        group: u32,
+    },
+}
+
+impl BoundLevel {
+    /// For a batch of so many rows of up to `capacity` rows.
+    pub fn workgroups(&self, rows: usize, capacity: usize, variant: LevelVariant) -> Workgroups {
+        match self.extent {
+            Extent::Ops(items) => level::workgroups(rows, items, variant),
+            Extent::BatchNorms { part, columns, group } => part.workgroups(columns, rows, capacity, group),
+        }
+    }
 }
 
 /// A plan's buffers, allocated once.
@@ -63,6 +97,8 @@ pub struct Buffers {
     /// The data set that the device holds; a placeholder where it holds none.
     pub dataset: wgpu::Buffer,
     pub dense: wgpu::Buffer,
+    /// Running means and variances.
+    pub statistics: wgpu::Buffer,
     /// The optimizer's arrays; placeholders before the first step and where the formula has none.
     pub dense_state: [wgpu::Buffer; 2],
     pub tables: Tables,
@@ -77,6 +113,9 @@ pub struct Buffers {
     pub tasks: wgpu::Buffer,
     pub layers: wgpu::Buffer,
     pub norms: wgpu::Buffer,
+    /// Of norms over batches: all of them, and their statistics in the batch; placeholders where there are none.
+    batch_norms: wgpu::Buffer,
+    moments: wgpu::Buffer,
     /// Of levels, then the towers; each one dispatch or several.
     forward: Vec<Vec<Program>>,
     input_grad: Vec<Vec<Program>>,
@@ -95,6 +134,8 @@ pub struct Stages {
     pub loss_sums: Bound,
     pub weight_grad: Bound,
     pub norm_grad: Bound,
+    /// None where there are no norms over batches.
+    pub norm_statistics: Option<BoundLevel>,
     pub optimizer: ByFormula<Bound>,
 }
 
@@ -119,6 +160,7 @@ impl Pipelines {
             embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
             norm_grad: new("norm_weight_grad"),
+            batch_norm: OnceLock::new(),
             optimizer: ByFormula::new(&Formula::DENSE, |formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
@@ -129,6 +171,11 @@ impl Pipelines {
         let mut levels = self.levels.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides(work)));
         levels.entry((variant, work)).or_insert_with(new).clone()
+    }
+
+    fn batch_norm(&self, context: &Context, part: batch_norm::Part) -> &Pipeline {
+        let new = |part: batch_norm::Part| Pipeline::new(context, part.kernel(), &[]);
+        &self.batch_norm.get_or_init(|| batch_norm::Part::ALL.map(new).into())[part as usize]
     }
 
     pub fn weight_grad(&self, context: &Context, variant: WeightGradVariant) -> Arc<Pipeline> {
@@ -142,7 +189,7 @@ impl Buffers {
     pub fn new(
         context: &Context,
         place: Place,
-        slots: usize,
+        batch_size: usize,
         variants: Variants,
         parameters: &Parameters<f32>,
         layers: &[weight_grad::Layer],
@@ -150,12 +197,19 @@ impl Buffers {
     ) -> Result<Self, ExecutorError> {
         let Place { plan, capacity } = place;
         let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
+        let slots = weight_grad::slots(batch_size);
         let arena = plan.arena_stride() * capacity * 4;
-        let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
-            let upload = |(p, items): (level::Program, u32)| {
-                Ok(Program { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
+        let upload = |(p, items): (level::Program, u32)| {
+            Ok(Program::Ops { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
+        };
+        let programs = |pieces: Vec<Piece>| -> Result<Vec<Program>, ExecutorError> {
+            let of = |piece: Piece| -> Vec<Result<Program, ExecutorError>> {
+                match piece {
+                    Piece::Ops(program) => program.dispatches(variants.level).into_iter().map(upload).collect(),
+                    Piece::BatchNorms(parts, phase) => vec![upload_norms(context, parts, &phase)],
+                }
             };
-            program.dispatches(variants.level).into_iter().map(upload).collect()
+            pieces.into_iter().flat_map(of).collect()
         };
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
@@ -163,6 +217,7 @@ impl Buffers {
             batch: context.storage("a batch", 16)?,
             dataset: context.storage("the data set", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
+            statistics: context.upload("the running statistics", &parameters.statistics)?,
             dense_state: no_state(context)?,
             tables: Tables::new(context, plan, &parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
@@ -175,12 +230,28 @@ impl Buffers {
             fields: context.upload("fields", &kernels::embedding::fields(place))?,
             tasks: context.upload("tasks", &loss::tasks(place))?,
             layers: context.upload("layers", layers)?,
-            norms: context.upload("norms", &norm::norms(place).0)?,
+            norms: context.upload("norms", &norm::norms(place, plan.row_norms()).0)?,
+            batch_norms: context.upload("norms", &batch_norm::Phase::new(place, plan.layers()).norms)?,
+            moments: context
+                .storage("the batch's statistics", (4 * batch_norm::moments_floats(plan, batch_size)).max(16))?,
             forward: plan.blocks().map(|l| programs(level::forward(l, place))).collect::<Result<_, _>>()?,
             input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
             towers: programs(level::towers(place))?,
         })
     }
+}
+
+fn upload_norms(
+    context: &Context,
+    parts: [batch_norm::Part; 3],
+    phase: &batch_norm::Phase,
+) -> Result<Program, ExecutorError> {
+    Ok(Program::BatchNorms {
+        parts,
+        norms: context.upload("norms", &phase.norms)?,
+        weight_grads: context.upload("norms", &phase.weight_grads)?,
+        columns: phase.columns,
+    })
 }
 
 /// Stands for an optimizer's arrays where there are none.
@@ -218,6 +289,7 @@ impl Buffers {
                 let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
                 vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
             }
+            Block::Statistics => vec![(&self.statistics, (p.offset * 4) as u64, 0..p.len())],
             Block::Table(_) => {
                 let is_by_row = tensor.array.is_some_and(|array| array.is_by_row);
                 let unit = if is_by_row { p.stride } else { 1 };
@@ -246,11 +318,26 @@ impl Stages {
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
-        let one = |pipeline: &Pipeline, program: &Program| BoundLevel {
-            bound: bind(pipeline, &[&step, &arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]]),
-            items: program.items,
+        let statistics = [("moments", &b.moments), ("statistics", &b.statistics)];
+        let norms = |part: batch_norm::Part, norms: [(&str, &wgpu::Buffer); 2], columns: u32| {
+            let pipeline = p.batch_norm(context, part);
+            let bound = bind(pipeline, &[&step, &arenas, &dense, &statistics, &norms]);
+            BoundLevel { bound, extent: Extent::BatchNorms { part, columns, group: pipeline.group() } }
         };
-        let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
+        let dispatches = |pipeline: &Pipeline, program: &Program| -> Vec<BoundLevel> {
+            match program {
+                Program::Ops { ops, lists, items } => {
+                    let bound = bind(pipeline, &[&step, &arenas, &dense, &[("ops", ops), ("lists", lists)]]);
+                    vec![BoundLevel { bound, extent: Extent::Ops(*items) }]
+                }
+                Program::BatchNorms { parts, norms: of, weight_grads, columns } => {
+                    parts.map(|part| norms(part, [("batch_norms", of), ("norms", weight_grads)], *columns)).into()
+                }
+            }
+        };
+        let each = |pipeline: &Pipeline, programs: &Vec<Program>| {
+            programs.iter().flat_map(|program| dispatches(pipeline, program)).collect()
+        };
         let of_batch = [&step[..], &inputs, &[("slot", &b.grads)]].concat();
         let of_shard = |number: usize| {
             let bind = |pipeline: &Pipeline| {
@@ -273,6 +360,10 @@ impl Stages {
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
+            norm_statistics: plan.normalizes_batches().then(|| {
+                let columns = batch_norm::columns(plan);
+                norms(batch_norm::Part::Track, [("batch_norms", &b.batch_norms), ("norms", &b.norms)], columns)
+            }),
             norm_grad: bind(&p.norm_grad, &[&step, &arenas, &[("norms", &b.norms)]]),
             optimizer: ByFormula::new(&Formula::DENSE, |formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }

@@ -3,43 +3,51 @@
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use super::{Parameter, Plan};
+use super::{Layout, Parameter, Plan};
 use crate::checkpoint::{self, CheckpointError, NamedTensor};
 use crate::seed;
 
 /// Embedding rows start uniform in plus or minus this.
 const EMBEDDING_RANGE: f64 = 0.05;
 
-/// Values of [`Plan::dense`] and [`Plan::embedding`], as the layouts place them.
+/// Values of [`Plan::dense`], [`Plan::embedding`] and [`Plan::statistics`], as the layouts place them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters<T> {
     pub dense: Vec<T>,
     pub embedding: Vec<T>,
+    pub statistics: Vec<T>,
 }
 
 impl<T: Copy + Default> Parameters<T> {
     pub fn zeros(plan: &Plan) -> Self {
-        Self { dense: vec![T::default(); plan.dense.len], embedding: vec![T::default(); plan.embedding.len] }
+        let zeros = |layout: &Layout| vec![T::default(); layout.len];
+        Self { dense: zeros(&plan.dense), embedding: zeros(&plan.embedding), statistics: zeros(&plan.statistics) }
     }
 
     pub fn map<U>(&self, f: impl Fn(T) -> U) -> Parameters<U> {
         Parameters {
             dense: self.dense.iter().map(|&x| f(x)).collect(),
             embedding: self.embedding.iter().map(|&x| f(x)).collect(),
+            statistics: self.statistics.iter().map(|&x| f(x)).collect(),
         }
+    }
+
+    /// Each layout of a plan with its values: tables first.
+    fn blocks<'p>(&self, plan: &'p Plan) -> [(&'p Layout, &[T]); 3] {
+        [(&plan.embedding, &self.embedding), (&plan.dense, &self.dense), (&plan.statistics, &self.statistics)]
     }
 
     /// The values of a parameter by name, row by row, without padding.
     pub fn get(&self, plan: &Plan, name: &str) -> Option<Vec<T>> {
-        let find =
-            |parameters: &[Parameter], block: &[T]| parameters.iter().find(|p| p.name == name).map(|p| p.unpack(block));
-        find(&plan.embedding.parameters, &self.embedding).or_else(|| find(&plan.dense.parameters, &self.dense))
+        let mut blocks = self.blocks(plan).into_iter();
+        blocks.find_map(|(layout, block)| Some(layout.parameters.iter().find(|p| p.name == name)?.unpack(block)))
     }
 }
 
 impl Parameters<f32> {
-    /// Xavier-uniform weights (Glorot and Bengio 2010), norms' weights of one, zero biases, small uniform embeddings. Each parameter draws
-    /// from a stream of its own, so its values depend on the seed, its name and its shape alone.
+    /// Xavier-uniform weights (Glorot and Bengio 2010), norms' weights and running variances of one, zero biases, small
+    /// uniform embeddings. Each parameter draws from a stream of its own, so its values depend on the seed, its name and its
+    /// shape alone.
     pub fn init(plan: &Plan, seed: u64) -> Self {
         let mut parameters = Self::zeros(plan);
         for p in &plan.embedding.parameters {
@@ -48,9 +56,12 @@ impl Parameters<f32> {
         for p in plan.dense.parameters.iter().filter(|p| p.shape.len() == 2) {
             draw(p, (6.0 / (p.rows + p.cols) as f64).sqrt(), seed, &mut parameters.dense);
         }
+        let ones = |p: &Parameter, block: &mut [f32]| p.pack(&vec![1.0; p.cols], block);
         for (_, norm) in plan.norms() {
-            let p = plan.dense.get(norm.weight);
-            p.pack(&vec![1.0; p.cols], &mut parameters.dense);
+            ones(plan.dense.get(norm.weight), &mut parameters.dense);
+            if let Some(running) = norm.running() {
+                ones(plan.statistics.get(running.variance), &mut parameters.statistics);
+            }
         }
         parameters
     }
@@ -61,18 +72,22 @@ impl Parameters<f32> {
             shape: p.shape.clone(),
             data: p.unpack(block),
         };
-        let tables = plan.embedding.parameters.iter().map(|p| named(p, &self.embedding));
-        tables.chain(plan.dense.parameters.iter().map(|p| named(p, &self.dense))).collect()
+        let blocks = self.blocks(plan).into_iter();
+        blocks.flat_map(|(layout, block)| layout.parameters.iter().map(move |p| named(p, block))).collect()
     }
 
     /// # Errors
     /// Lists every tensor that is missing, extra or of another shape.
     pub fn from_tensors(plan: &Plan, tensors: &[NamedTensor]) -> Result<Self, CheckpointError> {
-        let expected: Vec<_> = plan.parameters().map(|p| (p.name.clone(), p.shape.clone())).collect();
+        let expected: Vec<_> = plan.state(None).map(|t| (t.name(), t.parameter.shape.clone())).collect();
         let found: Vec<_> = tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
         checkpoint::check(&expected, &found)?;
         let mut parameters = Self::zeros(plan);
-        let blocks = [(&plan.embedding, &mut parameters.embedding), (&plan.dense, &mut parameters.dense)];
+        let blocks = [
+            (&plan.embedding, &mut parameters.embedding),
+            (&plan.dense, &mut parameters.dense),
+            (&plan.statistics, &mut parameters.statistics),
+        ];
         for (layout, block) in blocks {
             for p in &layout.parameters {
                 for tensor in tensors.iter().filter(|t| t.name == p.name) {
@@ -107,9 +122,9 @@ impl Parameters<f32> {
 
     /// The first parameter with a value that is not finite, tables first.
     pub fn first_not_finite<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
-        let bad = |p: &&Parameter, block: &[f32]| p.unpack(block).iter().any(|x| !x.is_finite());
-        let table = plan.embedding.parameters.iter().find(|p| bad(p, &self.embedding));
-        table.or_else(|| plan.dense.parameters.iter().find(|p| bad(p, &self.dense))).map(|p| p.name.as_str())
+        let bad = |p: &Parameter, block: &[f32]| p.unpack(block).iter().any(|x| !x.is_finite());
+        let mut blocks = self.blocks(plan).into_iter();
+        blocks.find_map(|(layout, block)| Some(layout.parameters.iter().find(|p| bad(p, block))?.name.as_str()))
     }
 }
 

@@ -13,8 +13,8 @@ pub fn memory(plan: &Plan, rule: &Rule, batch_size: usize) -> Vec<Part> {
     vec![
         part(What::Tables, plan.embedding.len),
         part(What::TableState, plan.table_state_floats(&rule.formulas(plan.input.tables.len()))),
-        // With their gradients.
-        part(What::Dense, plan.dense.len * (2 + arrays)),
+        // With their gradients; and norms' statistics, with the batch's and each block's part in them.
+        part(What::Dense, plan.dense.len * (2 + arrays) + plan.statistics.len * (4 + rows / BLOCK_ROWS)),
         part(What::Activations, 2 * plan.arena_stride() * rows),
     ]
 }
