@@ -40,9 +40,13 @@ const ROWS: usize = 700;
 const WARM_UP: u64 = 50;
 const STEPS: u64 = 126;
 
-/// The gemm crate allocates and frees at most two small buffers in a product, whatever its arguments. Nothing else may
-/// allocate for each layer or block, which twice as many blocks would show.
-fn products(plan: &Plan) -> usize {
+/// Where products are not by tiles, the gemm crate allocates and frees at most two small buffers in each, whatever its
+/// arguments. Nothing else may allocate for each layer or block, which twice as many blocks would show.
+fn products_that_allocate(plan: &Plan) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+        return 0;
+    }
     let blocks = ROWS.div_ceil(BLOCK_ROWS);
     let layers = plan.blocks().flat_map(|level| level.mlps()).flat_map(|mlp| &mlp.layers);
     // Forward, the gradient by the input, and the gradient by the weight: no layer here has more than one strip.
@@ -53,7 +57,7 @@ fn products(plan: &Plan) -> usize {
 const QUEUE_BLOCKS: usize = STEPS as usize / 63 + 1;
 
 #[test]
-fn after_the_first_steps_only_products_and_rayons_queue_allocate() {
+fn after_the_first_steps_only_gemms_products_and_rayons_queue_allocate() {
     let normalised = format!("{}, normalization = 'batch'", random::FAMILIES[5].1);
     let families = random::FAMILIES.into_iter().chain([("ple of uneven levels, normalised", normalised.as_str())]);
     for (i, (name, model)) in families.enumerate() {
@@ -73,7 +77,7 @@ fn after_the_first_steps_only_products_and_rayons_queue_allocate() {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             run(WARM_UP..WARM_UP + STEPS);
             let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-            let allowed = 2 * products(&plan) * STEPS as usize + QUEUE_BLOCKS;
+            let allowed = 2 * products_that_allocate(&plan) * STEPS as usize + QUEUE_BLOCKS;
             println!("{name}, {rule:?}: {allocations} allocations, {allowed} allowed");
             assert!(allocations <= allowed, "{name}, {rule:?}: {allocations} allocations, {allowed} allowed");
         }

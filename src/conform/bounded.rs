@@ -77,7 +77,6 @@ impl Bounded {
 impl Real for Bounded {
     const ZERO: Self = Self { value: 0.0, inherited: 0.0, mass: 0.0, additions: 0.0 };
     const ONE: Self = Self { value: 1.0, inherited: 0.0, mass: 1.0, additions: 0.0 };
-    const IS_FLOAT: bool = false;
 
     /// A number that the kernel has as the nearest f32.
     fn of(x: f64) -> Self {

@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use super::arena::Arena;
 use super::real::Real;
-use super::vector::{add, add_scaled};
+use super::vector::{add, add_scaled, prefetch};
 use crate::data::Batch;
 use crate::plan::{Field, Layout, Plan, Pooling};
+
+/// How many bags before its turn a bag's rows are asked for.
+const AHEAD: usize = 8;
 
 /// Where the fields of an input lie in a row of the input slot.
 pub struct Columns {
@@ -53,11 +56,22 @@ pub fn embedding_forward<T: Real>(
     }
     for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
         let dim = plan.input.tables[table].dim;
+        let layout = &plan.embedding;
+        let ids =
+            |i: usize| ids_of(batch, bag * batch.rows + i).iter().map(|&segment| batch.segments.rows[segment as usize]);
         for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            let ids = ids_of(batch, bag * batch.rows + i).iter().map(|&segment| batch.segments.rows[segment as usize]);
-            pool(&plan.embedding, embedding, table, pooling, ids, &mut row[column..column + dim]);
+            if i + AHEAD < rows.end {
+                ids(i + AHEAD).for_each(|row| prefetch(vector(layout, embedding, table, row)));
+            }
+            pool(layout, embedding, table, pooling, ids(i), &mut row[column..column + dim]);
         }
     }
+}
+
+/// A row of a table.
+fn vector<'a, T>(layout: &Layout, embedding: &'a [T], table: usize, row: u32) -> &'a [T] {
+    let p = &layout.parameters[table];
+    &embedding[p.offset + row as usize * p.stride..][..p.cols]
 }
 
 fn pool<T: Real>(
@@ -68,8 +82,7 @@ fn pool<T: Real>(
     rows: impl ExactSizeIterator<Item = u32>,
     out: &mut [T],
 ) {
-    let p = &layout.parameters[table];
-    let vector = |row: u32| &embedding[p.offset + row as usize * p.stride..][..p.cols];
+    let vector = |row| vector(layout, embedding, table, row);
     let count = rows.len();
     if count == 1 {
         return rows.for_each(|row| out.copy_from_slice(vector(row)));
@@ -104,5 +117,20 @@ pub fn row_gradient<'a, T: Real>(
         let n = ids_of(batch, bag as usize).len();
         let scale = if pooling == Pooling::Mean { T::ONE / T::of(n as f64) } else { T::ONE };
         add_scaled(out, scale, &input_grad(row)[column + first..]);
+    }
+}
+
+/// Asks for what [`row_gradient`] will read.
+#[inline(always)]
+pub fn prefetch_gradient<'a, T: Real>(
+    columns: &Columns,
+    batch: &Batch,
+    bags: &[u32],
+    input_grad: impl Fn(usize) -> &'a [T],
+    width: usize,
+) {
+    for &bag in bags {
+        let (column, ..) = columns.bags[bag as usize / batch.rows];
+        prefetch(&input_grad(bag as usize % batch.rows)[column..column + width]);
     }
 }

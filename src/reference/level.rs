@@ -4,9 +4,10 @@ use super::activation::{activate_rows, through_activation};
 use super::arena::{Arena, matrix, matrix_mut, vector, weight};
 use super::batch_norm::{self, Statistics};
 use super::dropout::{Drop, drop_rows, through_dropout};
-use super::matmul::{Write, a_b, a_bt};
+use super::matmul::{Write, a_b};
 use super::norm::{norm_forward, norm_input_grad};
 use super::real::Real;
+use super::transposed::Transposed;
 use super::vector::{add_scaled, dot};
 use crate::plan::{Activation, Concat, Gate, Level, Linear, Masks, Mlp, Over, Plan, TensorId};
 
@@ -15,6 +16,8 @@ pub struct Rows<'a, T> {
     pub plan: &'a Plan,
     /// The dense block of parameters.
     pub dense: &'a [T],
+    /// Its weights turned around.
+    pub transposed: &'a Transposed<T>,
     pub values: &'a mut Arena<T>,
     /// Of the loss: by each layer's activation's argument in the place of its output, by each linear map's result in that of
     /// [`Linear::result`], and by each slot's value.
@@ -113,10 +116,10 @@ fn is_logit(level: &Level, plan: &Plan) -> bool {
 pub fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
     let (t, result) = (r.plan.tensor(layer.output), layer.result());
     let bias = if layer.norm.is_some() { bias(layer, r) } else { None };
-    let w = weight(&r.plan.dense, r.dense, layer.weight);
+    let w = r.transposed.weight(r.plan, layer.weight);
     let (input, output) = r.values.pair(r.plan, layer.input, result, r.rows);
     let x = matrix(r.plan.tensor(layer.input), input, r.rows);
-    a_bt(x, w, matrix_mut(r.plan.tensor(result), output, r.rows), Write::Replace);
+    a_b(x, w, matrix_mut(r.plan.tensor(result), output, r.rows), Write::Replace);
     activate_rows(Activation::Identity, bias, output, t.width, t.stride);
 }
 

@@ -24,6 +24,7 @@ mod real;
 mod split;
 mod state;
 mod table_update;
+mod transposed;
 mod weight_grad;
 
 use std::ops::Range;
@@ -42,10 +43,12 @@ use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
 use table_update::{TableUpdate, Touched};
+use transposed::Transposed;
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use batch_norm::Statistics;
 pub use loss::loss_terms;
+pub use matmul::Product;
 pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
@@ -58,6 +61,8 @@ pub const BLOCK_ROWS: usize = 256;
 pub struct Reference<T> {
     plan: Arc<Plan>,
     parameters: Parameters<T>,
+    /// Of the last pass forward.
+    transposed: Transposed<T>,
     /// None before the first step.
     state: Option<OptimizerState<T>>,
     /// Of the dense block, in the last step.
@@ -80,6 +85,7 @@ struct Pass<'a, T> {
     plan: &'a Plan,
     columns: &'a Columns,
     parameters: &'a Parameters<T>,
+    transposed: &'a Transposed<T>,
     inverse_counts: &'a [f64],
     masks: Option<Masks>,
 }
@@ -112,6 +118,7 @@ pub struct Gradients<T> {
 impl<T: Real> Reference<T> {
     pub fn new(plan: Arc<Plan>, parameters: Parameters<T>) -> Self {
         Self {
+            transposed: Transposed::new(&plan),
             state: None,
             dense_grads: vec![T::ZERO; plan.dense.len],
             strips: weight_grad::strips(&plan),
@@ -227,8 +234,9 @@ impl<T: Real> Reference<T> {
 
     /// What all blocks read, what norms compute with, and the blocks.
     fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut Statistics<T>, &mut [Block<T>]) {
-        let Self { plan, columns, parameters, inverse_counts, statistics, blocks, .. } = self;
-        (Pass { plan, columns, parameters, inverse_counts, masks }, statistics, blocks)
+        self.transposed.refresh(&self.plan, &self.parameters.dense);
+        let Self { plan, columns, parameters, transposed, inverse_counts, statistics, blocks, .. } = self;
+        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, statistics, blocks)
     }
 
     fn reserve(&mut self, batch: &Batch) {
@@ -361,6 +369,7 @@ impl<T: Real> Block<T> {
         Rows {
             plan: pass.plan,
             dense: &pass.parameters.dense,
+            transposed: pass.transposed,
             values: &mut self.values,
             grads: &mut self.grads,
             rows: rows.len(),

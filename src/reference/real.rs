@@ -4,6 +4,8 @@ use std::fmt::Debug;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
+use super::matmul::{Product, by_gemm, by_tiles, plain};
+
 /// A float that the reference computes in.
 pub trait Real:
     Copy
@@ -24,8 +26,6 @@ pub trait Real:
 {
     const ZERO: Self;
     const ONE: Self;
-    /// Whether it is f32 or f64, which the gemm crate multiplies.
-    const IS_FLOAT: bool;
 
     fn of(x: f64) -> Self;
     fn to_f64(self) -> f64;
@@ -36,6 +36,15 @@ pub trait Real:
     fn abs(self) -> Self;
     fn erf(self) -> Self;
     fn max(self, other: Self) -> Self;
+
+    /// Computes a matrix product.
+    ///
+    /// # Safety
+    /// Every element that the product's sizes and strides reach is valid, and `c` overlaps neither `a` nor `b`.
+    unsafe fn multiply(product: &Product<Self>) {
+        // SAFETY: as the caller says.
+        unsafe { plain(product) };
+    }
 
     /// Zero below zero. Not `max`: a NaN must stay one.
     #[inline(always)]
@@ -51,11 +60,10 @@ pub trait Real:
 }
 
 macro_rules! real {
-    ($t:ty, $erf:path) => {
+    ($t:ty, $erf:path, $multiply:path) => {
         impl Real for $t {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
-            const IS_FLOAT: bool = true;
 
             #[inline(always)]
             fn of(x: f64) -> Self {
@@ -93,9 +101,27 @@ macro_rules! real {
             fn max(self, other: Self) -> Self {
                 self.max(other)
             }
+            unsafe fn multiply(product: &Product<Self>) {
+                // SAFETY: as the caller says.
+                unsafe { $multiply(product) };
+            }
         }
     };
 }
 
-real!(f32, libm::erff);
-real!(f64, libm::erf);
+real!(f32, libm::erff, by_tiles_or_gemm);
+real!(f64, libm::erf, by_gemm);
+
+/// By tiles where the processor has vectors that they are written for.
+///
+/// # Safety
+/// As [`plain`].
+unsafe fn by_tiles_or_gemm(product: &Product<f32>) {
+    // SAFETY: as the caller says; the tiles' form is one that the processor has.
+    unsafe {
+        match by_tiles() {
+            Some(multiply) => multiply(product),
+            None => by_gemm(product),
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::embedding::{Columns, row_gradient};
+use super::embedding::{Columns, prefetch_gradient, row_gradient};
 use super::optimizer::{State, Update, update, update_row, update_untouched};
 use super::real::Real;
 use super::split::{Split, for_each_run};
@@ -68,9 +68,13 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     /// The gradient of a segment's table row from its column `first` on.
     #[inline(always)]
     pub fn gradient(&self, segment: usize, first: usize, out: &mut [T]) {
+        row_gradient(self.columns, self.batch, self.bags(segment), &self.input_grad, first, out);
+    }
+
+    /// The bags that hold a segment's table row.
+    fn bags(&self, segment: usize) -> &[u32] {
         let segments = &self.batch.segments;
-        let bags = &segments.bags[segments.starts[segment] as usize..segments.starts[segment + 1] as usize];
-        row_gradient(self.columns, self.batch, bags, &self.input_grad, first, out);
+        &segments.bags[segments.starts[segment] as usize..segments.starts[segment + 1] as usize]
     }
 
     /// One step over all tables, each with its own formula. `parameters` is the whole embedding block.
@@ -132,6 +136,8 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
                 if segment + AHEAD < run.end {
                     let soon = self.range(segment + AHEAD);
                     state.prefetch(soon.start - from..soon.end - from);
+                    let (bags, width) = (self.bags(segment + AHEAD), soon.len());
+                    prefetch_gradient(self.columns, self.batch, bags, &self.input_grad, width);
                 }
                 let row = self.range(segment);
                 let row = row.start - from..row.end - from;
