@@ -22,6 +22,7 @@ pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod optim;
+pub mod pages;
 mod philox;
 pub mod plan;
 pub mod profile;

@@ -102,8 +102,8 @@ impl What {
     fn advice(self, place: &str) -> &'static str {
         match self {
             Self::Tables | Self::TableState if place == ADAPTER => {
-                "a smaller dim or hash_buckets for the features of large tables, a train.embedding_optimizer of less state, \
-                 or --device cpu"
+                "placement = \"host\" for the [[table]] of large tables, a smaller dim or hash_buckets for their features, a \
+                 train.embedding_optimizer of less state, or --device cpu"
             }
             Self::Tables | Self::TableState | Self::Copies => {
                 "a smaller dim or hash_buckets for the features of large tables, or a train.embedding_optimizer of less \
@@ -189,8 +189,8 @@ mod tests {
         assert_eq!(
             memory.check().unwrap_err().to_string(),
             "training takes 1.92 GB on the adapter, which has 1.5 GB: 420 MB too much. Its largest part is 1.28 GB of the \
-             tables' optimizer state; use a smaller dim or hash_buckets for the features of large tables, a \
-             train.embedding_optimizer of less state, or --device cpu"
+             tables' optimizer state; use placement = \"host\" for the [[table]] of large tables, a smaller dim or \
+             hash_buckets for their features, a train.embedding_optimizer of less state, or --device cpu"
         );
         let memory = Memory { adapter: None, host: holding(1_919_999_999) };
         assert!(memory.check().unwrap_err().to_string().contains("on the host, which has 1.92 GB: 1 B too much"));

@@ -66,9 +66,14 @@ fn after_the_first_steps_only_gemms_products_and_rayons_queue_allocate() {
         let lazy = TableOptimizer::LazyAdam(LazyAdam::default());
         let by_row = TableOptimizer::RowwiseAdagrad(RowwiseAdagrad::default());
         let adagrad = Optimizer::Adagrad(Adagrad::default());
-        for rule in
-            [Rule::default(), Rule::default().with_tables(lazy), Rule::default().with_tables(by_row), adagrad.into()]
-        {
+        let clipped = Rule { clip_norm: Some(0.1), ..Rule::default().with_tables(lazy) };
+        for rule in [
+            Rule::default(),
+            Rule::default().with_tables(lazy),
+            Rule::default().with_tables(by_row),
+            adagrad.into(),
+            clipped,
+        ] {
             let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, i as u64));
             let mut run = |steps: std::ops::Range<u64>| {
                 steps.for_each(|s| cpu.train_step(&batches[s as usize % batches.len()], &rule, s + 1));

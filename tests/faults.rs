@@ -37,6 +37,10 @@ const BATCH_FORWARD: (&str, &str) = ("level forward", "lanes 8x8, batch norm");
 const BATCH_BACKWARD: (&str, &str) = ("level input gradient", "lanes 8x8, batch norm");
 const STATISTICS: (&str, &str) = ("running statistics", "");
 const WEIGHTS: (&str, &str) = ("weight gradients", "8x8");
+const CLIP_ROWS: (&str, &str) = ("clip, squares of rows", "");
+const CLIP_PARTS: (&str, &str) = ("clip, parts", "");
+const CLIP_FACTOR: (&str, &str) = ("clip, factor", "");
+const CLIP: (&str, &str) = ("clip, gradients", "");
 const ADAM: (&str, &str) = ("optimizer", "adam");
 const DECAY: (&str, &str) = ("optimizer", "adam with decay");
 const ADAMW: (&str, &str) = ("optimizer", "adamw");
@@ -54,7 +58,7 @@ const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 88] = [
+const FAULTS: [Fault; 95] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -273,6 +277,14 @@ const FAULTS: [Fault; 88] = [
     ),
     fault("one row of a weight too many", WEIGHTS, "if 4u * r + i < layer.width &&", "if 4u * r + i <= layer.width &&"),
     fault("no gradient of the bias", WEIGHTS, "if k == 0u && layer.bias != NONE", "if k == 1u && layer.bias != NONE"),
+    // Clipping.
+    fault("a frozen table in the norm", CLIP_ROWS, "sum * shard.optimizer.counts", "sum"),
+    fault("a norm without the tables' rows", CLIP_PARTS, "i < clip.segments", "i < 0u"),
+    fault("squares of each slot in place of their sum's", CLIP_PARTS, "g += slots[", "g = slots["),
+    fault("a factor above one", CLIP_FACTOR, "min(1.0, clip.most", "(clip.most"),
+    fault("a barrier dropped in the norm's tree", CLIP_FACTOR, "workgroupBarrier();", ""),
+    fault("rows' gradients left as they are", CLIP, "slot[i - dense] *= norm.factor", "slot[i - dense] *= 1.0"),
+    fault("the first slot alone clipped", CLIP, "let dense = step.slots * step", "let dense = step"),
     // Optimizers.
     fault("the last slot left out", SGD, "s < step.slots", "s + 1u < step.slots"),
     fault("a second moment without its square", ADAM, "betas.w * g * g", "betas.w * g"),

@@ -131,45 +131,89 @@ impl Measured {
     /// # Errors
     /// Where the model cannot be built, or the device's.
     pub fn of(case: &Case, device: &Device, limits: &Limits, batches: u64) -> anyhow::Result<Self> {
-        let start = Instant::now();
-        let mut runner = Runner::new(case, device, batches)?;
-        let open_ms = milliseconds(start.elapsed());
+        let mut timed = Timed::new(case, device, batches)?;
         let begin = Instant::now();
-        let (mut warm_up_ms, mut step_ms, mut form_ms, mut losses) = (vec![], vec![], vec![], vec![]);
-        while step_ms.len() < limits.steps {
-            let start = Instant::now();
-            let form = runner.step()?;
-            losses.push(runner.wait()?);
-            let ms = milliseconds(start.elapsed());
-            if warm_up_ms.len() < limits.warm_up {
-                warm_up_ms.push(ms);
-                continue;
-            }
-            step_ms.push(ms);
-            form_ms.push(milliseconds(form));
-            if step_ms.len() >= LEAST && begin.elapsed().as_secs_f64() > limits.max_seconds / 2.0 {
+        while timed.step_ms.len() < limits.steps {
+            timed.step(limits)?;
+            if timed.step_ms.len() >= LEAST && begin.elapsed().as_secs_f64() > limits.max_seconds / 2.0 {
                 break;
             }
         }
-        let start = Instant::now();
-        for _ in 0..step_ms.len() {
-            runner.step()?;
+        timed.finish()
+    }
+
+    /// Runs cases side by side, a step of each in turn, so that what else the machine does meets all of them alike.
+    ///
+    /// # Errors
+    /// Where a model cannot be built, or the device's.
+    pub fn in_turn(cases: &[Case], device: &Device, limits: &Limits, batches: u64) -> anyhow::Result<Vec<Self>> {
+        let mut timed: Vec<Timed> =
+            cases.iter().map(|case| Timed::new(case, device, batches)).collect::<Result<_, _>>()?;
+        for _ in 0..limits.warm_up + limits.steps {
+            timed.iter_mut().try_for_each(|timed| timed.step(limits))?;
         }
-        runner.wait()?;
-        let queued = start.elapsed().as_secs_f64() / step_ms.len() as f64;
-        let step_ms_median = median(&step_ms);
-        Ok(Self {
-            samples_per_s: case.batch as f64 / step_ms_median * 1e3,
-            samples_per_s_queued: case.batch as f64 / queued,
+        timed.into_iter().map(Timed::finish).collect()
+    }
+}
+
+/// A case whose steps are being timed.
+struct Timed {
+    runner: Runner,
+    batch: usize,
+    flops_per_step: f64,
+    open_ms: f64,
+    warm_up_ms: Vec<f64>,
+    step_ms: Vec<f64>,
+    form_ms: Vec<f64>,
+    losses: Vec<f64>,
+}
+
+impl Timed {
+    fn new(case: &Case, device: &Device, batches: u64) -> anyhow::Result<Self> {
+        let start = Instant::now();
+        let runner = Runner::new(case, device, batches)?;
+        let open_ms = milliseconds(start.elapsed());
+        let flops_per_step = flops_per_step(&runner.plan, case.batch);
+        let (warm_up_ms, step_ms, form_ms, losses) = (vec![], vec![], vec![], vec![]);
+        Ok(Self { runner, batch: case.batch, flops_per_step, open_ms, warm_up_ms, step_ms, form_ms, losses })
+    }
+
+    /// One step, waited for.
+    fn step(&mut self, limits: &Limits) -> anyhow::Result<()> {
+        let start = Instant::now();
+        let form = self.runner.step()?;
+        self.losses.push(self.runner.wait()?);
+        let ms = milliseconds(start.elapsed());
+        if self.warm_up_ms.len() < limits.warm_up {
+            self.warm_up_ms.push(ms);
+        } else {
+            self.step_ms.push(ms);
+            self.form_ms.push(milliseconds(form));
+        }
+        Ok(())
+    }
+
+    /// As many steps again in a row.
+    fn finish(mut self) -> anyhow::Result<Measured> {
+        let start = Instant::now();
+        for _ in 0..self.step_ms.len() {
+            self.runner.step()?;
+        }
+        self.runner.wait()?;
+        let queued = start.elapsed().as_secs_f64() / self.step_ms.len() as f64;
+        let step_ms_median = median(&self.step_ms);
+        Ok(Measured {
+            samples_per_s: self.batch as f64 / step_ms_median * 1e3,
+            samples_per_s_queued: self.batch as f64 / queued,
             step_ms_median,
-            step_ms,
-            form_ms_median: median(&form_ms),
-            warm_up_ms,
-            open_ms,
-            parameters: runner.plan.parameter_count(),
-            flops_per_step: flops_per_step(&runner.plan, case.batch),
-            loss_first: losses[0],
-            loss_last: losses[losses.len() - 1],
+            step_ms: self.step_ms,
+            form_ms_median: median(&self.form_ms),
+            warm_up_ms: self.warm_up_ms,
+            open_ms: self.open_ms,
+            parameters: self.runner.plan.parameter_count(),
+            flops_per_step: self.flops_per_step,
+            loss_first: self.losses[0],
+            loss_last: self.losses[self.losses.len() - 1],
         })
     }
 }

@@ -14,6 +14,10 @@ use polygate::data::{Batch, Contents};
 use polygate::optim::{Adam, LazyAdam, TableOptimizer};
 use polygate::plan::Plan;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: polygate::pages::HugePages = polygate::pages::HugePages;
+
 /// The first of a case's batches, ready for a device.
 pub fn batch(plan: &Plan, rows: usize) -> Batch {
     let order: Vec<u32> = (0..rows as u32).collect();

@@ -2,6 +2,7 @@
 
 use super::builder::Builder;
 use super::case::{Case, Class};
+use super::clip::CLIP_NORM;
 use super::microbenchmarks::{plain_product, roof_copy, roof_multiply_add};
 use super::rules::{self, Named};
 use super::scene::{Edges, Scene, family_plan};
@@ -31,6 +32,8 @@ pub enum Form {
     WeightGrad(WeightGradVariant),
     Optimizer(Named<Optimizer>),
     Table(Named<TableRule>),
+    /// Gradients are clipped, those of a frozen table left out.
+    Clip,
 }
 
 /// Every kernel in every variant that a device can run.
@@ -47,6 +50,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
             }
             StepOp::WeightGrad => weight_grads.clone().collect(),
             StepOp::Optimizer => rules::optimizers().into_iter().map(Form::Optimizer).collect(),
+            StepOp::ClipSquares | StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients => vec![Form::Clip],
             StepOp::EmbeddingUpdate => rules::of_batch().into_iter().map(Form::Table).collect(),
             StepOp::EmbeddingOthers => rules::of_others().into_iter().map(Form::Table).collect(),
             _ => vec![Form::One],
@@ -64,7 +68,7 @@ fn ops() -> Vec<StepOp> {
     let mut ops = Vec::new();
     for normalization in ["layer", "batch"] {
         let plan = family_plan(&format!("family = 'shared_bottom', normalization = '{normalization}'"));
-        for op in kernels::train_ops(&plan, &Rule::default(), true) {
+        for op in kernels::train_ops(&plan, &Form::Clip.rule(), true) {
             let is_new = !ops.contains(&op) && !matches!(op, StepOp::LevelForward(1..) | StepOp::LevelInputGrad(1..));
             ops.extend(is_new.then_some(op));
         }
@@ -92,7 +96,7 @@ impl Target {
             Self::Op(_, Form::Optimizer(o)) => o.name.into(),
             Self::Op(_, Form::Table(t)) => t.name.into(),
             Self::Product(p) => p.tile.to_string(),
-            Self::Op(_, Form::One) | Self::RoofCopy | Self::RoofMultiplyAdd => "one form".into(),
+            Self::Op(_, Form::One | Form::Clip) | Self::RoofCopy | Self::RoofMultiplyAdd => "one form".into(),
         }
     }
 
@@ -111,6 +115,10 @@ impl Target {
             Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits],
             Self::Op(StepOp::WeightGrad | StepOp::NormGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
             Self::Op(StepOp::Optimizer | StepOp::NormStatistics, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
+            Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients, _) => {
+                &[Normal, Tiny, Huge, AllEqual]
+            }
             Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
                 &[Normal, Tiny, Huge, OneId, EmptyBags, Broken]
             }
@@ -156,7 +164,9 @@ impl Form {
         let (tile, rows_of_workgroup) = match self {
             Self::Level(v) | Self::BatchNorm(v) => (v.tile, v.rows_of_workgroup()),
             Self::WeightGrad(v) => (v.tile, 1),
-            Self::One | Self::Optimizer(_) | Self::Table(_) => (Tile { rows: 8, columns: 8, shared: false }, 1),
+            Self::One | Self::Optimizer(_) | Self::Table(_) | Self::Clip => {
+                (Tile { rows: 8, columns: 8, shared: false }, 1)
+            }
         };
         let mut widths = vec![1, 3, 5, 13, 17];
         widths.extend(around(tile.columns));
@@ -166,7 +176,11 @@ impl Form {
         if rows_of_workgroup > 1 {
             rows.extend(around(rows_of_workgroup));
         }
-        if matches!(op, StepOp::WeightGrad | StepOp::NormGrad) || matches!(self, Self::BatchNorm(_)) {
+        let takes_slots = match op {
+            StepOp::WeightGrad | StepOp::NormGrad | StepOp::ClipParts | StepOp::ClipGradients => true,
+            _ => matches!(self, Self::BatchNorm(_)),
+        };
+        if takes_slots {
             // About a slot's.
             rows.extend(around(BLOCK_ROWS as u32));
         }
@@ -182,6 +196,9 @@ impl Form {
         match self {
             Self::Optimizer(o) => o.of.into(),
             Self::Table(t) => Rule { tables: t.of, ..Rule::default() },
+            Self::Clip => {
+                Rule { clip_norm: Some(CLIP_NORM), own: vec![None, Some(TableRule::Frozen)], ..Rule::default() }
+            }
             Self::One | Self::Level(_) | Self::BatchNorm(_) | Self::WeightGrad(_) => Rule::default(),
         }
     }

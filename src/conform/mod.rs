@@ -9,6 +9,7 @@ mod bounded;
 mod builder;
 mod case;
 mod cases;
+mod clip;
 mod compare;
 mod diff;
 mod export;

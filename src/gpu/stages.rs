@@ -11,7 +11,7 @@ use crate::executor::ExecutorError;
 use crate::kernels::level::Piece;
 use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
 use crate::kernels::{
-    self, Kernel, Place, Step, Workgroups, batch_norm, embedding, level, loss, norm, optimizer, weight_grad,
+    self, Kernel, Place, Step, Workgroups, batch_norm, clip, embedding, level, loss, norm, optimizer, weight_grad,
 };
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
@@ -35,12 +35,16 @@ pub struct Pipelines {
     pub embedding_rows: Pipeline,
     pub embedding_forward: Pipeline,
     pub embedding_update: ByFormula<Pipeline>,
+    pub embedding_squares: Pipeline,
     pub embedding_marks: Pipeline,
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
     pub norm_grad: Pipeline,
     /// In the order of [`batch_norm::Part::ALL`], compiled when a plan first needs them.
     batch_norm: OnceLock<Vec<Pipeline>>,
+    pub clip_parts: Pipeline,
+    pub clip_factor: Pipeline,
+    pub clip_gradients: Pipeline,
     pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
@@ -116,10 +120,21 @@ pub struct Buffers {
     /// Of norms over batches: all of them, and their statistics in the batch; placeholders where there are none.
     batch_norms: wgpu::Buffer,
     moments: wgpu::Buffer,
+    pub clip: ClipBuffers,
     /// Of levels, then the towers; each one dispatch or several.
     forward: Vec<Vec<Program>>,
     input_grad: Vec<Vec<Program>>,
     towers: Vec<Program>,
+}
+
+/// Of clipping by the global norm.
+pub struct ClipBuffers {
+    pub clip: wgpu::Buffer,
+    /// Of the batch's segments.
+    pub squares: wgpu::Buffer,
+    parts: wgpu::Buffer,
+    /// The norm and the factor of the last step.
+    pub norm: wgpu::Buffer,
 }
 
 /// Pipelines with their buffers.
@@ -136,12 +151,16 @@ pub struct Stages {
     pub norm_grad: Bound,
     /// None where there are no norms over batches.
     pub norm_statistics: Option<BoundLevel>,
+    pub clip_parts: Bound,
+    pub clip_factor: Bound,
+    pub clip_gradients: Bound,
     pub optimizer: ByFormula<Bound>,
 }
 
 /// The kernels of a shard of the tables with its buffers.
 pub struct ShardStages {
     pub rows: Bound,
+    pub squares: Bound,
     pub update: ByFormula<Bound>,
     pub marks: Bound,
     pub others: ByFormula<Bound>,
@@ -156,11 +175,15 @@ impl Pipelines {
             embedding_rows: new("embedding_rows"),
             embedding_forward: new("embedding_forward"),
             embedding_update: ByFormula::new(&Formula::ALL, |formula| kernel(embedding::update_kernel(formula))),
+            embedding_squares: new("embedding_squares"),
             embedding_marks: new("embedding_marks"),
             embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
             norm_grad: new("norm_weight_grad"),
             batch_norm: OnceLock::new(),
+            clip_parts: new("clip_parts"),
+            clip_factor: new("clip_factor"),
+            clip_gradients: new("clip_gradients"),
             optimizer: ByFormula::new(&Formula::DENSE, |formula| kernel(optimizer::kernel(formula))),
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
@@ -191,7 +214,7 @@ impl Buffers {
         place: Place,
         batch_size: usize,
         variants: Variants,
-        parameters: &Parameters<f32>,
+        parameters: Parameters<f32>,
         layers: &[weight_grad::Layer],
         shard_bytes: u64,
     ) -> Result<Self, ExecutorError> {
@@ -219,7 +242,7 @@ impl Buffers {
             dense: context.upload("the dense parameters", &parameters.dense)?,
             statistics: context.upload("the running statistics", &parameters.statistics)?,
             dense_state: no_state(context)?,
-            tables: Tables::new(context, plan, &parameters.embedding, shard_bytes)?,
+            tables: Tables::new(context, plan, parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
             grads: context.storage("the gradients of activations", arena)?,
             slots: context.storage("the slots of weight gradients", dense * slots)?,
@@ -234,6 +257,12 @@ impl Buffers {
             batch_norms: context.upload("norms", &batch_norm::Phase::new(place, plan.layers()).norms)?,
             moments: context
                 .storage("the batch's statistics", (4 * batch_norm::moments_floats(plan, batch_size)).max(16))?,
+            clip: ClipBuffers {
+                clip: context.buffer("clip", size_of::<clip::Clip>() as u64, uniform)?,
+                squares: context.storage("the squares of rows' gradients", 16)?,
+                parts: context.storage("the parts of the gradients' norm", 4 * clip::MOST_PARTS)?,
+                norm: context.storage("the gradients' norm", size_of::<clip::Norm>())?,
+            },
             forward: plan.blocks().map(|l| programs(level::forward(l, place))).collect::<Result<_, _>>()?,
             input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
             towers: programs(level::towers(place))?,
@@ -280,20 +309,24 @@ pub fn state(
 }
 
 impl Buffers {
-    /// Where a tensor of the state lies: buffers with the byte that its part begins at, and which of its floats those are.
-    pub fn state(&self, tensor: &StateTensor) -> Vec<(&wgpu::Buffer, u64, Range<usize>)> {
+    /// Where rows of a tensor of the state lie on the device: buffers with the byte that a part begins at, and which of
+    /// their floats those are.
+    pub fn state(&self, tensor: &StateTensor, rows: Range<usize>) -> Vec<(&wgpu::Buffer, u64, Range<usize>)> {
         let p = tensor.parameter;
         let array = tensor.array.map(|array| array.number);
         match tensor.block {
             Block::Dense => {
                 let buffer = array.map_or(&self.dense, |number| &self.dense_state[number]);
-                vec![(buffer, (p.offset * 4) as u64, 0..p.len())]
+                let floats = p.floats(rows);
+                vec![(buffer, (floats.start * 4) as u64, 0..floats.len())]
             }
-            Block::Statistics => vec![(&self.statistics, (p.offset * 4) as u64, 0..p.len())],
+            Block::Statistics => {
+                let floats = p.floats(rows);
+                vec![(&self.statistics, (floats.start * 4) as u64, 0..floats.len())]
+            }
             Block::Table(_) => {
-                let is_by_row = tensor.array.is_some_and(|array| array.is_by_row);
-                let unit = if is_by_row { p.stride } else { 1 };
-                self.tables.parts(p.offset..p.offset + p.len(), array, unit).collect()
+                let unit = if tensor.is_by_row() { p.stride } else { 1 };
+                self.tables.parts(p.floats(rows), array, unit).collect()
             }
         }
     }
@@ -315,6 +348,8 @@ impl Stages {
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_state[0]), ("second", &b.dense_state[1])];
         let inputs = [("fields", &b.fields), ("columns", &b.columns), ("rows", &b.tables.rows)];
+        let clip = [("clip", &b.clip.clip), ("squares", &b.clip.squares), ("parts", &b.clip.parts)];
+        let clip = [&clip[..], &[("norm", &b.clip.norm), ("slot", &b.grads)]].concat();
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
@@ -338,7 +373,7 @@ impl Stages {
         let each = |pipeline: &Pipeline, programs: &Vec<Program>| {
             programs.iter().flat_map(|program| dispatches(pipeline, program)).collect()
         };
-        let of_batch = [&step[..], &inputs, &[("slot", &b.grads)]].concat();
+        let of_batch = [&step[..], &inputs, &[("slot", &b.grads), ("squares", &b.clip.squares)]].concat();
         let of_shard = |number: usize| {
             let bind = |pipeline: &Pipeline| {
                 let shared = |name: &str| of_batch.iter().find(|(n, _)| *n == name).map(|(_, b)| b.as_entire_binding());
@@ -346,6 +381,7 @@ impl Stages {
             };
             ShardStages {
                 rows: bind(&p.embedding_rows),
+                squares: bind(&p.embedding_squares),
                 update: ByFormula::new(&Formula::ALL, |formula| bind(p.embedding_update.get(formula))),
                 marks: bind(&p.embedding_marks),
                 others: ByFormula::new(&Formula::DENSE, |formula| bind(p.embedding_others.get(formula))),
@@ -354,7 +390,7 @@ impl Stages {
         Self {
             gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset)]]),
             embedding_forward: bind(&p.embedding_forward, &[&step, &inputs, &[("slot", &b.values)]]),
-            shards: (0..b.tables.buffers.len()).map(of_shard).collect(),
+            shards: (0..b.tables.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
             towers: each(&both, &b.towers),
@@ -365,6 +401,9 @@ impl Stages {
                 norms(batch_norm::Part::Track, [("batch_norms", &b.batch_norms), ("norms", &b.norms)], columns)
             }),
             norm_grad: bind(&p.norm_grad, &[&step, &arenas, &[("norms", &b.norms)]]),
+            clip_parts: bind(&p.clip_parts, &[&step, &clip]),
+            clip_factor: bind(&p.clip_factor, &[&clip]),
+            clip_gradients: bind(&p.clip_gradients, &[&step, &clip]),
             optimizer: ByFormula::new(&Formula::DENSE, |formula| bind(p.optimizer.get(formula), &[&step, &dense])),
         }
     }

@@ -4,6 +4,7 @@
 //! naga's reflection (`gpu::pipeline`); buffers are bound by the names of the shader's globals.
 
 pub mod batch_norm;
+pub mod clip;
 pub mod embedding;
 pub mod gather;
 pub mod level;
@@ -71,6 +72,7 @@ macro_rules! source {
 }
 
 const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE);
+const CLIP: Source = source!("clip", STEP, GRID);
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
 const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
@@ -126,7 +128,7 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 27] = [
+pub const PLAIN_KERNELS: [Kernel; 31] = [
     Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
@@ -135,6 +137,7 @@ pub const PLAIN_KERNELS: [Kernel; 27] = [
     Kernel { source: EMBEDDING, entry: "embedding_momentum" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
     Kernel { source: EMBEDDING, entry: "embedding_rowwise_adagrad" },
+    Kernel { source: EMBEDDING, entry: "embedding_squares" },
     Kernel { source: EMBEDDING, entry: "embedding_marks" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
     Kernel { source: EMBEDDING, entry: "embedding_adagrad_others" },
@@ -148,6 +151,9 @@ pub const PLAIN_KERNELS: [Kernel; 27] = [
     Kernel { source: BATCH_NORM, entry: "batch_norm_slopes" },
     Kernel { source: BATCH_NORM, entry: "batch_norm_input_grad" },
     Kernel { source: BATCH_NORM, entry: "batch_norm_track" },
+    Kernel { source: CLIP, entry: "clip_parts" },
+    Kernel { source: CLIP, entry: "clip_factor" },
+    Kernel { source: CLIP, entry: "clip_gradients" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "adagrad" },
     Kernel { source: OPTIMIZER, entry: "momentum" },

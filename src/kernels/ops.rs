@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::clip::Clip;
 use super::{Place, weight_grad};
 use crate::data::Batch;
 use crate::optim::{Formula, Rule};
@@ -25,6 +26,13 @@ pub enum StepOp {
     /// Of weights and biases of norms over rows, where there are any. Those of norms over batches are had with their level's
     /// gradient.
     NormGrad,
+    /// What the batch's table rows add to the norm of all gradients, where they are clipped.
+    ClipSquares,
+    /// The sum of all squares, in parts.
+    ClipParts,
+    /// The norm, and the factor by it.
+    ClipFactor,
+    ClipGradients,
     Optimizer,
     /// The running means and variances of norms over batches, where there are any.
     NormStatistics,
@@ -46,6 +54,8 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
     let moves_others = rule.moves_others(plan.embedding.parameters.len());
     let others = if moves_others { &[StepOp::EmbeddingMarks, StepOp::EmbeddingOthers][..] } else { &[] };
+    let clip = [StepOp::ClipSquares, StepOp::ClipParts, StepOp::ClipFactor, StepOp::ClipGradients];
+    let clips = rule.clip_norm.is_some();
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
     let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
@@ -58,6 +68,7 @@ pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item 
         .chain(backward)
         .chain([StepOp::LossSums, StepOp::WeightGrad])
         .chain(plan.row_norms().next().map(|_| StepOp::NormGrad))
+        .chain(clip.into_iter().filter(move |_| clips))
         .chain([StepOp::Optimizer])
         .chain(plan.normalizes_batches().then_some(StepOp::NormStatistics))
         .chain([StepOp::EmbeddingUpdate])
@@ -76,6 +87,10 @@ impl fmt::Display for StepOp {
             Self::LossSums => write!(f, "loss sums"),
             Self::WeightGrad => write!(f, "weight gradients"),
             Self::NormGrad => write!(f, "norms' gradients"),
+            Self::ClipSquares => write!(f, "clip, squares of rows"),
+            Self::ClipParts => write!(f, "clip, parts"),
+            Self::ClipFactor => write!(f, "clip, factor"),
+            Self::ClipGradients => write!(f, "clip, gradients"),
             Self::Optimizer => write!(f, "optimizer"),
             Self::NormStatistics => write!(f, "running statistics"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
@@ -146,6 +161,24 @@ impl StepOp {
                 let columns = norm_columns(plan.row_norms(), plan);
                 let slots = weight_grad::slots(place.capacity) as f64;
                 Cost { flops: 3.0 * rows * columns, bytes: 4.0 * columns * 2.0 * (rows + slots) }
+            }
+            Self::ClipSquares => {
+                let (gathered, touched) = (gathered_floats(plan, batch), all_touched_floats(plan, batch));
+                Cost { flops: gathered + 2.0 * touched, bytes: 4.0 * gathered }
+            }
+            Self::ClipParts => {
+                let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
+                let segments = batch.segments.rows.len() as f64;
+                Cost { flops: n * (slots + 2.0) + segments, bytes: 4.0 * (n * slots + segments) }
+            }
+            Self::ClipFactor => {
+                let parts = f64::from(Clip::new(plan, batch.segments.rows.len(), 0.0).parts);
+                Cost { flops: parts, bytes: 4.0 * parts }
+            }
+            Self::ClipGradients => {
+                let slots = plan.dense.len * weight_grad::slots(place.capacity);
+                let floats = slots as f64 + rows * plan.input.width() as f64;
+                Cost { flops: floats, bytes: 8.0 * floats }
             }
             Self::Optimizer => {
                 let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);

@@ -1,7 +1,7 @@
 //! Builds a [`Plan`] level by level. Families use this; it knows none of them.
 
 use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Norm, Normalization, Over, Plan};
-use super::{Running, Task, Tensor, TensorId, pad4};
+use super::{Placement, Running, Task, Tensor, TensorId, pad4};
 
 /// How MLPs are made: what follows each layer, and what follows the last one.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +109,7 @@ impl PlanBuilder {
         }
         Plan {
             input_slot: self.input_slot(),
+            placements: vec![Placement::default(); self.input.tables.len()],
             input: self.input,
             tasks,
             tensors: self.tensors,

@@ -12,10 +12,10 @@ mod state;
 
 pub use builder::{Activations, GateStyle, PlanBuilder};
 pub use dropout::Masks;
-pub use input::{Field, Input, Pooling, Table};
+pub use input::{Field, Input, Placement, Pooling, Table};
 pub use layout::{Layout, Parameter, ParameterId, pad4};
 pub use parameters::Parameters;
-pub use state::{Array, Block, StateTensor};
+pub use state::{Array, Block, Rows, StateTensor};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -246,6 +246,8 @@ pub struct Plan {
     pub embedding: Layout,
     /// The running means and variances of batch normalisation, in one block of floats: no optimizer moves them.
     pub statistics: Layout,
+    /// Of each table.
+    pub placements: Vec<Placement>,
 }
 
 impl Plan {
@@ -297,6 +299,11 @@ impl Plan {
     /// Floats of activations per sample, padding included.
     pub fn arena_stride(&self) -> usize {
         self.tensors.last().map_or(0, |t| t.start + t.stride)
+    }
+
+    /// Whether the host holds a table, by its number.
+    pub fn is_on_host(&self, table: usize) -> bool {
+        self.placements[table] == Placement::Host
     }
 
     /// Whether a block after `level` reads this tensor, as towers read Shared-Bottom's bottom.

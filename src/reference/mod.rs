@@ -10,6 +10,7 @@ mod vector;
 mod activation;
 mod arena;
 mod batch_norm;
+pub(crate) mod clip;
 mod dropout;
 mod embedding;
 mod layers;
@@ -67,6 +68,10 @@ pub struct Reference<T> {
     state: Option<OptimizerState<T>>,
     /// Of the dense block, in the last step.
     dense_grads: Vec<T>,
+    /// Of each segment of the last batch, the squares of its gradient, where gradients are clipped.
+    squares: Vec<T>,
+    /// The norm of all gradients in the last step, likewise.
+    norm: Option<T>,
     strips: Vec<Strip>,
     columns: Columns,
     blocks: Vec<Block<T>>,
@@ -121,6 +126,8 @@ impl<T: Real> Reference<T> {
             transposed: Transposed::new(&plan),
             state: None,
             dense_grads: vec![T::ZERO; plan.dense.len],
+            squares: Vec::new(),
+            norm: None,
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),
             blocks: Vec::new(),
@@ -151,6 +158,7 @@ impl<T: Real> Reference<T> {
             return;
         }
         self.keep_state(rule);
+        self.norm = rule.clip_norm.map(|most| self.clip(batch, rule, most));
         self.update_dense(batch, rule, step);
         self.update_embedding(batch, rule, step);
         self.track_statistics(batch);
@@ -250,7 +258,7 @@ impl<T: Real> Reference<T> {
         (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
     }
 
-    /// Sums each strip's gradient and applies the optimizer to it.
+    /// Sums each strip's gradient, unless clipping has, and applies the optimizer to it.
     fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
             return;
@@ -260,7 +268,9 @@ impl<T: Real> Reference<T> {
         let state = State { parameters: &mut self.parameters.dense, first, second };
         let data = (self.dense_grads.as_mut_slice(), state);
         for_each_strip(&self.strips, data, &|strip, (grads, state)| {
-            strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            if rule.clip_norm.is_none() {
+                strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            }
             optimizer::update(&update, state, grads);
         });
     }
@@ -305,8 +315,12 @@ impl<T: Real> Reference<T> {
         self.state.as_ref().and_then(OptimizerState::formulas)
     }
 
-    /// The floats of a tensor of the state, padding included.
-    fn floats(&mut self, tensor: &StateTensor) -> &mut [T] {
+    /// The floats of rows of a tensor of the state, padding included.
+    fn floats(&mut self, tensor: &StateTensor, rows: Range<usize>) -> &mut [T] {
+        &mut self.all_floats(tensor)[tensor.rows().floats(rows)]
+    }
+
+    fn all_floats(&mut self, tensor: &StateTensor) -> &mut [T] {
         let own = tensor.parameter.offset..tensor.parameter.offset + tensor.parameter.len();
         match (tensor.block, tensor.array, &mut self.state) {
             (plan::Block::Dense, Some(array), Some(state)) => &mut state.dense.arrays[array.number][own],
@@ -421,6 +435,9 @@ impl Executor for Reference<f32> {
     }
 
     fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        if let Some(norm) = self.norm {
+            return Ok(Some(norm.to_f64()).filter(|&norm| norm > 0.0));
+        }
         let squares: f64 = self.dense_grads.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
         Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
     }
@@ -447,16 +464,17 @@ impl Executor for Reference<f32> {
         self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
-    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+    fn read_rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError> {
         let (plan, formulas) = (self.plan.clone(), self.formulas());
         let tensor = plan.state_tensor(formulas.as_ref(), name);
-        Ok(tensor.alone().unpack(self.floats(&tensor)))
+        Ok(tensor.rows().unpack(self.floats(&tensor, rows)))
     }
 
-    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+    fn write_rows(&mut self, name: &str, first: usize, values: &[f32]) -> Result<(), ExecutorError> {
         let (plan, formulas) = (self.plan.clone(), self.formulas());
         let tensor = plan.state_tensor(formulas.as_ref(), name);
-        tensor.alone().pack(values, self.floats(&tensor));
+        let rows = first..first + values.len() / tensor.rows().cols.max(1);
+        tensor.rows().pack(values, self.floats(&tensor, rows));
         Ok(())
     }
 }

@@ -4,7 +4,7 @@ use super::optimizer::{State, Update, update};
 use super::real::Real;
 use super::state::{Arrays, OptimizerState};
 use super::{
-    BLOCK_ROWS, Layers, Reference, Statistics, block_count, block_rows, block_rows_of, embedding, level, loss,
+    BLOCK_ROWS, Layers, Reference, Statistics, block_count, block_rows, block_rows_of, clip, embedding, level, loss,
 };
 use crate::data::Batch;
 use crate::optim::Rule;
@@ -135,6 +135,13 @@ impl<T: Real> Reference<T> {
         };
         let state = State { parameters: &mut self.parameters.dense, first, second };
         update(&Update::new(rule.optimizer.formula(), &rule.dense_at(step)), state, grads);
+    }
+
+    /// The squares of the gradient of each segment's table row, from the gradients by the input slot.
+    pub fn segment_squares(&self, batch: &Batch, rule: &Rule) -> Vec<T> {
+        let mut squares = vec![T::ZERO; batch.segments.rows.len()];
+        clip::segment_squares(&self.touched(batch), rule, &mut squares);
+        squares
     }
 
     /// The optimizer over the embedding tables, from the gradients by the input slot.

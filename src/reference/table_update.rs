@@ -11,13 +11,13 @@ use crate::data::Batch;
 use crate::plan::Plan;
 
 /// Touched rows that are one piece of work.
-const RUN_ROWS: usize = 64;
+const RUN_ROWS: usize = 256;
 
 /// Floats of untouched rows that are one piece of work.
 const RUN_FLOATS: usize = 8192;
 
 /// How many rows before its turn a row is asked for.
-const AHEAD: usize = 6;
+const AHEAD: usize = 10;
 
 /// Columns of a row whose gradient is summed at a time.
 const COLUMNS: usize = 64;
@@ -108,15 +108,8 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         }
     }
 
-    /// The segments of a table.
-    fn segments(&self, table: usize) -> Range<usize> {
-        let of = &self.batch.segments.tables;
-        let bound = |table: usize| of.partition_point(|&t| (t as usize) < table);
-        bound(table)..bound(table + 1)
-    }
-
     fn update_by_row(&self, update: &Update<T>, table: usize, rows: Rows<T>) {
-        let (segments, start) = (self.segments(table), self.plan.embedding.parameters[table].offset);
+        let (segments, start) = (self.batch.segments.of(table), self.plan.embedding.parameters[table].offset);
         for_each_run(segments, RUN_ROWS, start, rows, &|s| self.range(s).start, &|run, from, rows| {
             for segment in run {
                 let row = self.range(segment);
@@ -129,7 +122,7 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     }
 
     fn update_table(&self, update: &TableUpdate<T>, table: usize, state: State<T>) {
-        let (segments, start) = (self.segments(table), self.plan.embedding.parameters[table].offset);
+        let (segments, start) = (self.batch.segments.of(table), self.plan.embedding.parameters[table].offset);
         for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
             for segment in run.clone() {

@@ -34,10 +34,11 @@ macro_rules! vectorized {
 pub fn prefetch<T>(run: &[T]) {
     const LINE: usize = 64;
     #[cfg(target_arch = "x86_64")]
-    for line in run.chunks((LINE / size_of::<T>()).max(1)) {
+    // A run that does not start with a line ends in one more.
+    for first in run.chunks((LINE / size_of::<T>()).max(1)).map(|line| &line[0]).chain(run.last()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch reads nothing, and the address is of the run.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(first).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (run, LINE);

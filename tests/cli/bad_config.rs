@@ -74,6 +74,7 @@ fn numbers_out_of_range_are_named() {
         ("train.optimizer.weight_decay=-1", "train.optimizer.weight_decay = -1"),
         ("train.embedding_optimizer={ kind = \"lazy_adam\", l2 = -1 }", "train.embedding_optimizer.l2 = -1"),
         ("train.schedule={ kind = \"step\", every = 0 }", "train.schedule.every = 0"),
+        ("train.clip_norm=0", "train.clip_norm = 0"),
         ("task.1.weight=-2", "task.weight = -2 (task buy)"),
     ] {
         refused(&[set], &["run.toml", key]);

@@ -127,6 +127,7 @@ fn every_optimizer_and_schedule_goes_on_from_its_state() {
         "train.embedding_optimizer={ kind = \"adagrad\" }",
         "train.schedule={ kind = \"cosine\", warmup_steps = 7 }",
         "model.normalization=batch",
+        "train.clip_norm=0.05",
     ];
     let place = Place::new();
     let mut draw = draws(9);
