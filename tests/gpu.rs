@@ -320,16 +320,17 @@ fn layer_normalisation_matches_the_reference() {
     });
 }
 
-/// Of several slots, of one, of two rows, and of one, which is normalised by the running statistics.
+/// Of several slots, of one, of few rows, and of one, which is normalised by the running statistics. Of two rows next to
+/// nothing is left of a gradient behind such a norm: conformance has bounds for that.
 #[test]
 fn batch_normalisation_matches_the_reference() {
     each_device(|device, gpu| {
         for (name, model) in [random::FAMILIES[3], random::FAMILIES[4], random::FAMILIES[6]] {
-            for rows in [600, 67, 2, 1] {
+            for rows in [600, 67, 9, 1] {
                 let plan = random::plan(&format!("{model}, normalization = 'batch', dropout = 0.2"));
                 let parameters = random::parameters(&plan, 3);
                 let mut batch = random::batch(&plan.input, plan.tasks.len(), rows, 5);
-                if rows < 3 {
+                if rows == 1 {
                     batch.masks.fill(1.0);
                 }
                 let case = Case { plan, parameters, batch, seed: 5 };
