@@ -41,6 +41,7 @@ const BAG = 1u;
 @group(0) @binding(10) var<storage, read_write> touched: array<u32>; // of each vec4, the last step with it
 @group(0) @binding(11) var<storage, read> broken: array<u32>;
 @group(0) @binding(12) var<storage, read_write> sums: array<f32>; // of each row of a shard that lies in one table
+@group(0) @binding(13) var<storage, read_write> squares: array<f32>; // of each segment's gradient
 
 @compute @workgroup_size(LANES)
 fn embedding_rows(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -139,6 +140,21 @@ fn embedding_sgd(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgrou
     }
     let i = place(part);
     tables[i] = sgd_update(tables[i], row_gradient(part), shard.optimizer);
+}
+
+/// What each row adds to the norm of all gradients.
+@compute @workgroup_size(LANES)
+fn embedding_squares(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let row = Part(shard.segments + flat(id, groups), 0u);
+    if is_outside(row) {
+        return;
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < batch[step.segment_widths + row.segment]; c++) {
+        let g = row_gradient(Part(row.segment, c));
+        sum += dot(g, g);
+    }
+    squares[row.segment] = sum * shard.optimizer.counts;
 }
 
 /// One invocation for a row: its sum takes all of its gradient before any of it moves.

@@ -104,10 +104,10 @@ impl Device {
     pub fn open_to_predict(
         &self,
         plan: Arc<Plan>,
-        parameters: &Parameters<f32>,
+        parameters: Parameters<f32>,
         batch_size: usize,
     ) -> Result<Box<dyn Executor>, ExecutorError> {
-        self.open_with(plan, parameters.clone(), batch_size, None)
+        self.open_with(plan, parameters, batch_size, None)
     }
 
     /// As [`Device::open`], with these variants of kernels; the defaults where there are none.
@@ -125,7 +125,7 @@ impl Device {
             None => Box::new(Reference::new(plan, parameters)),
             Some(gpu) => {
                 let variants = variants.unwrap_or_else(|| gpu.default_variants());
-                Box::new(GpuExecutor::new(gpu, plan, &parameters, batch_size, variants)?)
+                Box::new(GpuExecutor::of(gpu, plan, parameters, batch_size, variants)?)
             }
         })
     }

@@ -1,5 +1,7 @@
 //! What training asks of a device, be it the CPU reference or an adapter.
 
+use std::ops::Range;
+
 use thiserror::Error;
 
 use crate::data::{Batch, Dataset};
@@ -27,8 +29,8 @@ pub trait Executor {
     /// What the steps since the last call summed up; waits for them.
     fn progress(&mut self) -> Result<Progress, ExecutorError>;
 
-    /// The Euclidean norm of the dense parameters' gradient in the last step, before weight decay; `None` before the first
-    /// step, and where reading the gradient back would take longer than steps do.
+    /// The Euclidean norm of the last step's gradient, before weight decay: of the dense parameters, or, where gradients are
+    /// clipped, that of all parameters which they are clipped by, before that. `None` before the first step, and where reading the gradient back would take longer than steps do.
     ///
     /// # Errors
     /// The device's.
@@ -56,14 +58,37 @@ pub trait Executor {
     /// Names and shapes of all that training goes on from, tensor by tensor, the parameters first.
     fn state(&self) -> Vec<(String, Vec<usize>)>;
 
-    /// The values of a tensor of the state, row by row without padding; waits for the steps before.
+    /// Some rows of a tensor of the state, along its first dimension, without padding; waits for the steps before.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Panics
+    /// Where [`Executor::state`] does not name it, or it has no such rows.
+    fn read_rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError>;
+
+    /// Replaces the rows of a tensor of the state from `first` on.
+    ///
+    /// # Errors
+    /// The device's.
+    ///
+    /// # Panics
+    /// As [`Executor::read_rows`].
+    fn write_rows(&mut self, name: &str, first: usize, values: &[f32]) -> Result<(), ExecutorError>;
+
+    /// All of a tensor of the state.
     ///
     /// # Errors
     /// The device's.
     ///
     /// # Panics
     /// Where [`Executor::state`] does not name it.
-    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError>;
+    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+        let state = self.state();
+        let shape = state.iter().find(|(own, _)| own == name).map(|(_, shape)| shape);
+        let shape = shape.unwrap_or_else(|| panic!("{name} is a tensor of the state"));
+        self.read_rows(name, 0..shape[0])
+    }
 
     /// Replaces a tensor of the state.
     ///
@@ -72,7 +97,9 @@ pub trait Executor {
     ///
     /// # Panics
     /// As [`Executor::read_state`].
-    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError>;
+    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+        self.write_rows(name, 0, values)
+    }
 }
 
 /// Whether a tensor of [`Executor::state`] is a parameter; the optimizer's have names that start with `optimizer.`.
@@ -86,7 +113,8 @@ pub enum ExecutorError {
     #[error("the device was lost ({0}); the last checkpoint is intact")]
     Lost(String),
     #[error(
-        "the device has too little memory for {what}: {message}; use a smaller batch_size, smaller tables or --device cpu"
+        "the device has too little memory for {what}: {message}; use a smaller batch_size, smaller tables, \
+         placement = \"host\" for large ones, or --device cpu"
     )]
     OutOfMemory { what: String, message: String },
     #[error("{what}: {bytes} bytes are needed, and this adapter binds at most {limit}; use {advice}, or --device cpu")]

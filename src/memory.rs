@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sysinfo::{MemoryRefreshKind, System};
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 use thiserror::Error;
 
 use crate::format;
@@ -31,6 +31,8 @@ pub enum What {
     ReadBack,
     /// Parameters on their way to the device or into a file.
     Copies,
+    /// The program, with its kernels where they run on the host, and what it has read beside the data.
+    Program,
 }
 
 /// What is held in one place.
@@ -102,8 +104,8 @@ impl What {
     fn advice(self, place: &str) -> &'static str {
         match self {
             Self::Tables | Self::TableState if place == ADAPTER => {
-                "a smaller dim or hash_buckets for the features of large tables, a train.embedding_optimizer of less state, \
-                 or --device cpu"
+                "placement = \"host\" for the [[table]] of large tables, a smaller dim or hash_buckets for their features, a \
+                 train.embedding_optimizer of less state, or --device cpu"
             }
             Self::Tables | Self::TableState | Self::Copies => {
                 "a smaller dim or hash_buckets for the features of large tables, or a train.embedding_optimizer of less \
@@ -112,7 +114,7 @@ impl What {
             Self::Dense => "fewer or narrower experts and towers",
             Self::Activations | Self::Batches | Self::ReadBack => "a smaller train.batch_size",
             Self::Data if place == ADAPTER => "a smaller train.data_on_device_mb",
-            Self::Data => "fewer rows or features",
+            Self::Data | Self::Program => "fewer rows or features",
         }
     }
 }
@@ -128,6 +130,7 @@ impl fmt::Display for What {
             Self::Data => "data",
             Self::ReadBack => "read-back",
             Self::Copies => "copies of parameters",
+            Self::Program => "the program",
         })
     }
 }
@@ -160,6 +163,14 @@ pub fn host_room() -> Option<u64> {
     [limit, total].into_iter().flatten().min()
 }
 
+/// Bytes of memory that this process has now, where the system tells.
+pub fn process_bytes() -> Option<u64> {
+    let (pid, mut system) = (sysinfo::get_current_pid().ok()?, System::new().ok()?);
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, memory);
+    Some(system.process(pid)?.memory())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,8 +200,8 @@ mod tests {
         assert_eq!(
             memory.check().unwrap_err().to_string(),
             "training takes 1.92 GB on the adapter, which has 1.5 GB: 420 MB too much. Its largest part is 1.28 GB of the \
-             tables' optimizer state; use a smaller dim or hash_buckets for the features of large tables, a \
-             train.embedding_optimizer of less state, or --device cpu"
+             tables' optimizer state; use placement = \"host\" for the [[table]] of large tables, a smaller dim or \
+             hash_buckets for their features, a train.embedding_optimizer of less state, or --device cpu"
         );
         let memory = Memory { adapter: None, host: holding(1_919_999_999) };
         assert!(memory.check().unwrap_err().to_string().contains("on the host, which has 1.92 GB: 1 B too much"));
@@ -199,5 +210,7 @@ mod tests {
     #[test]
     fn the_host_tells_what_it_has() {
         assert!(host_room().is_some_and(|bytes| bytes > 1 << 28));
+        let held = vec![1u8; 64 << 20];
+        assert!(process_bytes().is_some_and(|bytes| bytes > held.len() as u64));
     }
 }

@@ -58,15 +58,22 @@ const QUEUE_BLOCKS: usize = STEPS as usize / 63 + 1;
 
 #[test]
 fn after_the_first_steps_only_gemms_products_and_rayons_queue_allocate() {
-    for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
+    let normalised = format!("{}, normalization = 'batch'", random::FAMILIES[5].1);
+    let families = random::FAMILIES.into_iter().chain([("ple of uneven levels, normalised", normalised.as_str())]);
+    for (i, (name, model)) in families.enumerate() {
         let plan = random::plan(model);
         let batches: Vec<_> = (0..4).map(|seed| random::batch(&plan.input, plan.tasks.len(), ROWS, seed)).collect();
         let lazy = TableOptimizer::LazyAdam(LazyAdam::default());
         let by_row = TableOptimizer::RowwiseAdagrad(RowwiseAdagrad::default());
         let adagrad = Optimizer::Adagrad(Adagrad::default());
-        for rule in
-            [Rule::default(), Rule::default().with_tables(lazy), Rule::default().with_tables(by_row), adagrad.into()]
-        {
+        let clipped = Rule { clip_norm: Some(0.1), ..Rule::default().with_tables(lazy) };
+        for rule in [
+            Rule::default(),
+            Rule::default().with_tables(lazy),
+            Rule::default().with_tables(by_row),
+            adagrad.into(),
+            clipped,
+        ] {
             let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, i as u64));
             let mut run = |steps: std::ops::Range<u64>| {
                 steps.for_each(|s| cpu.train_step(&batches[s as usize % batches.len()], &rule, s + 1));

@@ -11,12 +11,12 @@ use polygate::data::{Batch, BatchSize, Contents, Order};
 use polygate::executor::Executor;
 use polygate::gpu::{Checks, Gpu, GpuExecutor, STEPS_PER_SUBMISSION};
 use polygate::kernels::variant::{LEVEL_VARIANTS, Variants, WEIGHT_GRAD_VARIANTS};
-use polygate::memory::What;
+use polygate::memory::{Part, What};
 use polygate::optim::{
     Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, RowwiseAdagrad, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd,
     TableOptimizer, TableRule,
 };
-use polygate::plan::{Parameters, Plan};
+use polygate::plan::{Parameters, Placement, Plan};
 use polygate::reference::Reference;
 use support::gpu::test_adapters;
 use support::random;
@@ -44,8 +44,9 @@ fn variants(gpu: &Gpu) -> Vec<Variants> {
 fn every_variant_gives_the_same_bits() {
     for adapter in test_adapters() {
         let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
-        let with_all = format!("{}, dropout = 0.3, normalization = 'layer'", random::FAMILIES[3].1);
-        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all] {
+        let [with_all, by_batch] = ["layer", "batch"]
+            .map(|norm| format!("{}, dropout = 0.3, normalization = '{norm}'", random::FAMILIES[3].1));
+        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all, &by_batch] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
             let run = |variants| {
@@ -118,7 +119,7 @@ fn golden_cases_hold_in_every_variant() {
     for adapter in test_adapters() {
         let gpu = Gpu::open(&adapter, Checks::Off).unwrap();
         for v in variants(&gpu) {
-            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout", "mmoe_layer_norm"] {
+            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout", "mmoe_layer_norm", "mmoe_batch_norm"] {
                 let golden = Golden::load(name);
                 let (plan, parameters, batch) = (golden.plan.clone(), golden.parameters.clone(), golden.batch.clone());
                 let case = Case { plan, parameters, batch, seed: golden.seed };
@@ -129,7 +130,8 @@ fn golden_cases_hold_in_every_variant() {
                 for p in golden.plan.parameters() {
                     let expected = golden.expected(&format!("grad.{}", p.name));
                     let actual = gradients.get(&golden.plan, &p.name).unwrap();
-                    assert_close(&format!("{v} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
+                    let bound = golden.gradient_bound(&p.name, 2e-5) + 1e-13;
+                    assert_close(&format!("{v} {name} {}", p.name), &actual, expected, bound);
                 }
             }
         }
@@ -149,6 +151,7 @@ fn logits_and_gradients(mut executor: GpuExecutor, case: &Case) -> (Vec<f64>, Pa
     let gradients = Parameters {
         dense: difference(&case.parameters.dense, &after.dense),
         embedding: difference(&case.parameters.embedding, &after.embedding),
+        statistics: widen(&after.statistics),
     };
     (widen(&logits), gradients)
 }
@@ -244,7 +247,8 @@ fn golden_cases_hold_on_every_adapter() {
             for p in golden.plan.parameters() {
                 let expected = golden.expected(&format!("grad.{}", p.name));
                 let actual = gradients.get(&golden.plan, &p.name).unwrap();
-                assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
+                let bound = golden.gradient_bound(&p.name, 2e-5) + 1e-13;
+                assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound);
             }
             let mut executor =
                 GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
@@ -252,6 +256,10 @@ fn golden_cases_hold_on_every_adapter() {
             check_tensors(&format!("{device} {name}"), gpu, &golden);
             for step in 1..=golden.steps {
                 executor.train_step(&case.batch, &golden.rule(Optimizer::Adam(golden.adam)), step).unwrap();
+                if step == 1 && golden.plan.normalizes_batches() {
+                    let after = executor.parameters().unwrap().map(f64::from);
+                    assert!(golden.assert_statistics(&after, 2e-5, &format!("{device} {name}")) > 10);
+                }
             }
             let after = executor.parameters().unwrap();
             for p in golden.plan.parameters() {
@@ -312,6 +320,45 @@ fn layer_normalisation_matches_the_reference() {
     });
 }
 
+/// Of several slots, of one, of few rows, and of one, which is normalised by the running statistics. Of two rows next to
+/// nothing is left of a gradient behind such a norm: conformance has bounds for that.
+#[test]
+fn batch_normalisation_matches_the_reference() {
+    each_device(|device, gpu| {
+        for (name, model) in [random::FAMILIES[3], random::FAMILIES[4], random::FAMILIES[6]] {
+            for rows in [600, 67, 9, 1] {
+                let plan = random::plan(&format!("{model}, normalization = 'batch', dropout = 0.2"));
+                let parameters = random::parameters(&plan, 3);
+                let mut batch = random::batch(&plan.input, plan.tasks.len(), rows, 5);
+                if rows == 1 {
+                    batch.masks.fill(1.0);
+                }
+                let case = Case { plan, parameters, batch, seed: 5 };
+                check_case(&format!("{device} {name} {rows} rows"), gpu, &case);
+                check_statistics(&format!("{device} {name} {rows} rows"), gpu, &case);
+            }
+        }
+    });
+}
+
+/// Running statistics after a step whose learning rate is zero, and predictions that go by them.
+fn check_statistics(what: &str, gpu: &Gpu, case: &Case) {
+    let optimizer = Optimizer::Sgd(Sgd { learning_rate: 0.0, ..Sgd::default() });
+    let rule = Rule { seed: case.seed, ..optimizer.into() };
+    let mut reference = Reference::new(case.plan.clone(), case.parameters.map(f64::from));
+    let variants = gpu.default_variants();
+    let mut executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, variants).unwrap();
+    reference.train_step(&case.batch, &rule, 1);
+    executor.train_step(&case.batch, &rule, 1).unwrap();
+    let after = executor.parameters().unwrap();
+    assert_eq!(after.statistics == case.parameters.statistics, case.batch.rows == 1, "{what}: statistics moved");
+    let expected = &reference.parameters().statistics;
+    assert_close(&format!("{what} statistics"), &widen(&after.statistics), expected, bound(expected));
+    let logits = widen(&executor.predict(&mut std::iter::once(case.batch.clone())).unwrap());
+    let expected = reference.logits(&case.batch);
+    assert_close(&format!("{what} logits behind"), &logits, &expected, bound(&expected));
+}
+
 #[test]
 fn widths_of_one_and_a_thousand_match_the_reference() {
     let model = r#"family = "mmoe", experts = 2, expert_units = [1, 1000, 3], gate_units = [1], tower_units = [70, 1]"#;
@@ -352,6 +399,8 @@ fn rules() -> Vec<Rule> {
     rules.extend([own, mixed].map(|own| Rule { own, ..rules[0].clone() }));
     let schedule = Schedule::Cosine(Cosine { warmup_steps: 2, steps: Some(4), least: 0.1 });
     rules.push(Rule { schedule, ..rules[0].clone() });
+    // Adam with decay, momentum, and tables by lazy Adam, by a number for a row, frozen, and of several rules.
+    rules.extend([1, 4, 8, 10, 12, 13].map(|i| Rule { clip_norm: Some(0.2), ..rules[i].clone() }));
     rules
 }
 
@@ -389,8 +438,8 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
         let (parameters, other) = (random::parameters(&plan, 5), random::parameters(&plan, 6));
         let bytes = 4 * plan.embedding.len as u64;
         let rules = rules();
-        // Adam, momentum, a number for a row, and tables by rules of their own.
-        let formulas = [&rules[0], &rules[4], &rules[10], &rules[12], &rules[13]];
+        // Adam, momentum, a number for a row, tables by rules of their own, and clipping with a frozen table.
+        let formulas = [&rules[0], &rules[4], &rules[10], &rules[12], &rules[13], &rules[19]];
         for rule in formulas {
             let run = |gpu: &Gpu| {
                 let variants = gpu.default_variants();
@@ -414,6 +463,128 @@ fn tables_in_several_shards_give_the_same_bits_as_in_one() {
             }
         }
     });
+}
+
+/// A plan's tables, those of these numbers on the host.
+fn on_host(plan: &Arc<Plan>, tables: &[usize]) -> Arc<Plan> {
+    let mut plan = Plan::clone(plan);
+    tables.iter().for_each(|&table| plan.placements[table] = Placement::Host);
+    Arc::new(plan)
+}
+
+/// Rules that move no rows outside the batch, of every formula among them.
+fn sparse_rules() -> Vec<Rule> {
+    let adagrad = Optimizer::Adagrad(Adagrad { initial: 0.1, ..Adagrad::default() });
+    let mut rules: Vec<Rule> = rules().into_iter().filter(|rule| !rule.moves_others(3)).collect();
+    rules.extend([adagrad, Optimizer::Sgd(Sgd::default())].map(Rule::from));
+    assert!(rules.len() >= 8 && rules.iter().any(|rule| rule.clip_norm.is_some()));
+    rules
+}
+
+/// Shared tables and bags among them; rows come and go, and come in steps one behind the other.
+#[test]
+fn tables_on_the_host_give_the_same_bits_as_on_the_device() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let parameters = random::parameters(&plan, 5);
+        for rule in sparse_rules() {
+            let run = |plan: &Arc<Plan>, gpu: &Gpu| {
+                let mut executor =
+                    GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
+                for step in 1..=5 {
+                    let rows = [64, 3, 1, 50, 64][step as usize - 1];
+                    let batch = random::batch(&plan.input, plan.tasks.len(), rows, step);
+                    executor.train_step(&batch, &rule, step).unwrap();
+                    if step == 3 {
+                        let batches = (7..12).map(|seed| random::batch(&plan.input, plan.tasks.len(), 60, seed));
+                        executor.predict(&mut batches.into_iter()).unwrap();
+                    }
+                }
+                let batches = (7..12).map(|seed| random::batch(&plan.input, plan.tasks.len(), 60, seed));
+                let logits = executor.predict(&mut batches.into_iter()).unwrap();
+                let state = executor.state().into_iter();
+                let state: Vec<_> = state.map(|(name, _)| (executor.read_state(&name).unwrap(), name)).collect();
+                (executor.parameters().unwrap().map(f32::to_bits), state, logits)
+            };
+            let expected = run(&plan, gpu);
+            assert!(expected.0 != parameters.map(f32::to_bits), "{device}: nothing was learnt");
+            for tables in [&[0, 1, 2][..], &[1], &[0, 2]] {
+                let found = run(&on_host(&plan, tables), &gpu.clone().with_shards_of(64));
+                assert!(found == expected, "{device} {rule:?}: {tables:?} on the host");
+            }
+        }
+    });
+}
+
+#[test]
+fn the_state_of_tables_on_the_host_is_written_and_read_row_by_row() {
+    let gpu = &Gpu::open(&test_adapters()[0], Checks::On).unwrap();
+    let plan = on_host(&random::plan(random::FAMILIES[4].1), &[1]);
+    let parameters = random::parameters(&plan, 5);
+    for rule in sparse_rules() {
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
+        executor.prepare(&rule).unwrap();
+        for (name, shape) in executor.state() {
+            let row = shape.iter().skip(1).product::<usize>();
+            let values: Vec<f32> = (0..shape[0] * row).map(|i| i as f32 + 0.5).collect();
+            let (head, tail) = values.split_at(row * (shape[0] / 2));
+            executor.write_rows(&name, shape[0] / 2, tail).unwrap();
+            executor.write_rows(&name, 0, head).unwrap();
+            assert_eq!(executor.read_state(&name).unwrap(), values, "{name}");
+            let last = executor.read_rows(&name, shape[0] - 1..shape[0]).unwrap();
+            assert_eq!(last, values[row * (shape[0] - 1)..], "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_is_not_finite_leaves_tables_on_the_host_as_they_are() {
+    each_device(|device, gpu| {
+        let plan = on_host(&random::plan(random::FAMILIES[4].1), &[0, 2]);
+        let rule = Rule::default().with_tables(TableOptimizer::LazyAdam(LazyAdam::default()));
+        let parameters = random::parameters(&plan, 6);
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32, gpu.default_variants()).unwrap();
+        let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
+        executor.train_step(&batch, &rule, 1).unwrap();
+        let before = executor.parameters().unwrap();
+        assert!(before != parameters);
+        batch.dense[0] = f32::NAN;
+        batch.masks.fill(1.0);
+        executor.train_step(&batch, &rule, 2).unwrap();
+        assert_eq!(executor.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
+        assert_eq!(executor.parameters().unwrap(), before, "{device}");
+    });
+}
+
+/// What lies on the adapter follows the batch: ten times the rows take the same there.
+#[test]
+fn tables_on_the_host_take_memory_there_and_none_on_the_adapter() {
+    const ROWS: usize = 600;
+    let plan = |rows| {
+        let mut input = random::mixed_input();
+        input.tables[0].rows = rows;
+        on_host(&random::plan_over(random::FAMILIES[3].1, input), &[0, 1, 2])
+    };
+    let rule = Rule::default().with_tables(TableOptimizer::LazyAdam(LazyAdam::default()));
+    for adapter in test_adapters() {
+        let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
+        let found = [40_000, 400_000].map(|rows| {
+            let plan = plan(rows);
+            let parameters = random::parameters(&plan, 6);
+            let mut executor = GpuExecutor::of(gpu, plan.clone(), parameters, ROWS, gpu.default_variants()).unwrap();
+            for step in 1..=8 {
+                let batch = random::batch(&plan.input, plan.tasks.len(), ROWS, 3);
+                executor.train_step(&batch, &rule, step).unwrap();
+            }
+            let size = BatchSize::from(&random::batch(&plan.input, plan.tasks.len(), ROWS, 3));
+            let said = gpu.memory(&plan, &rule, ROWS, size, None);
+            let of_tables = |part: &&Part| matches!(part.what, What::Tables | What::TableState);
+            assert_eq!(said.iter().filter(of_tables).map(|part| part.bytes).sum::<u64>(), 0, "{}", adapter.summary);
+            executor.allocated_bytes().unwrap()
+        });
+        let share = found[1] as f64 / found[0] as f64;
+        assert!((share - 1.0).abs() < 0.1, "{}: {found:?}", adapter.summary);
+    }
 }
 
 /// With tables, state and activations so large that what drivers round up to is little beside them.
@@ -448,6 +619,58 @@ fn the_memory_of_a_training_is_within_a_tenth_of_what_is_said_before() {
             assert!((share - 1.0).abs() < 0.1, "{} {rule:?}: {said} said, {found} found", adapter.summary);
         }
     }
+}
+
+/// Of the GPU and of the device `cpu`.
+fn executors(gpu: &Gpu, plan: &Arc<Plan>, parameters: &Parameters<f32>) -> [Box<dyn Executor>; 2] {
+    let gpu = GpuExecutor::new(gpu, plan.clone(), parameters, 300, gpu.default_variants()).unwrap();
+    [Box::new(gpu), Box::new(Reference::new(plan.clone(), parameters.clone()))]
+}
+
+#[test]
+fn gradients_within_the_norm_that_clips_stay_as_they_are_to_the_bit() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let parameters = random::parameters(&plan, 5);
+        let lazy = Rule::default().with_tables(TableOptimizer::LazyAdam(LazyAdam::default()));
+        let run = |clip_norm| {
+            executors(gpu, &plan, &parameters).map(|mut executor| {
+                for step in 1..=3 {
+                    let batch = random::batch(&plan.input, plan.tasks.len(), 40, step);
+                    executor.train_step(&batch, &Rule { clip_norm, ..lazy.clone() }, step).unwrap();
+                }
+                executor.parameters().unwrap().map(f32::to_bits)
+            })
+        };
+        let free = run(None);
+        assert!(run(Some(1e6)) == free, "{device}");
+        let clipped = run(Some(1e-3));
+        assert!(clipped[0] != free[0] && clipped[1] != free[1], "{device}: nothing was clipped");
+    });
+}
+
+#[test]
+fn the_norm_that_clips_is_over_dense_parameters_and_rows_of_tables_that_move() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[0].1);
+        let parameters = random::parameters(&plan, 11);
+        let batch = random::batch(&plan.input, plan.tasks.len(), 300, 11);
+        let gradients = Reference::new(plan.clone(), parameters.map(f64::from)).gradients(&batch).parameters;
+        let squares = |grads: &[f64]| grads.iter().map(|g| g * g).sum::<f64>();
+        let frozen = &plan.embedding.parameters[1];
+        let of_frozen = squares(&gradients.embedding[frozen.offset..frozen.offset + frozen.len()]);
+        let all = squares(&gradients.dense) + squares(&gradients.embedding);
+        assert!(of_frozen > 1e-3 * all, "the frozen table's gradient would not be missed");
+        let still = Optimizer::Sgd(Sgd { learning_rate: 0.0, ..Sgd::default() });
+        for (own, squares) in [(Vec::new(), all), (vec![None, Some(TableRule::Frozen)], all - of_frozen)] {
+            let rule = Rule { clip_norm: Some(1e-2), own, ..still.into() };
+            let norms = executors(gpu, &plan, &parameters).map(|mut executor| {
+                executor.train_step(&batch, &rule, 1).unwrap();
+                executor.gradient_norm().unwrap().unwrap()
+            });
+            assert_close(&format!("{device} norm"), &norms, &[squares.sqrt(); 2], 1e-5 * squares.sqrt());
+        }
+    });
 }
 
 #[test]
@@ -486,8 +709,8 @@ fn sums_for_progress_match_the_cpu_device() {
 #[test]
 fn two_runs_on_one_adapter_give_the_same_bits() {
     each_device(|device, gpu| {
-        let run = || {
-            let plan = random::plan(random::FAMILIES[5].1);
+        let run = |keys: &str| {
+            let plan = random::plan(&format!("{}{keys}", random::FAMILIES[5].1));
             let parameters = random::parameters(&plan, 6);
             let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
             for step in 1..=4 {
@@ -497,7 +720,9 @@ fn two_runs_on_one_adapter_give_the_same_bits() {
             executor.parameters().unwrap()
         };
         let bits = |p: &Parameters<f32>| p.map(f32::to_bits);
-        assert_eq!(bits(&run()), bits(&run()), "{device}");
+        for keys in ["", ", normalization = 'batch'"] {
+            assert_eq!(bits(&run(keys)), bits(&run(keys)), "{device}{keys}");
+        }
     });
 }
 
@@ -526,7 +751,7 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
 #[test]
 fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
     each_device(|device, gpu| {
-        let plan = random::plan(random::FAMILIES[4].1);
+        let plan = random::plan(&format!("{}, normalization = 'batch'", random::FAMILIES[4].1));
         let mut parameters = random::parameters(&plan, 6);
         let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32, gpu.default_variants()).unwrap();
         let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);

@@ -111,10 +111,11 @@ fn the_f64_reference_moves_parameters_as_pytorch_does() {
             let actual = reference.parameters().get(&plan, &p.name).unwrap();
             assert_close(&format!("{name}: {}", p.name), &actual, expected, 1e-13);
             let moved = actual != start.get(&plan, &p.name).unwrap();
-            assert_eq!(moved, name != "a frozen table" || !p.name.contains("tag"), "{name}: {}", p.name);
+            assert_eq!(moved, !name.ends_with("a frozen table") || !p.name.contains("tag"), "{name}: {}", p.name);
         }
     }
-    assert!(fixture.cases.len() >= 22);
+    let clipped = fixture.cases.values().filter(|case| case.train.clip_norm.is_some());
+    assert!(fixture.cases.len() >= 30 && clipped.count() >= 8);
 }
 
 #[test]

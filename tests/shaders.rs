@@ -62,10 +62,12 @@ fn assert_same<T: ShaderStruct>(shader: &str) {
 
 #[test]
 fn host_structs_lie_as_the_shaders_declare_them() {
-    for shader in ["embedding", "level", "loss", "weight_grad", "norm", "optimizer"] {
+    for shader in ["embedding", "level", "loss", "weight_grad", "norm", "clip", "optimizer"] {
         assert_same::<Step>(shader);
         assert_same::<Constants>(shader);
     }
+    assert_same::<kernels::clip::Clip>("clip");
+    assert_same::<kernels::clip::Norm>("clip");
     assert_same::<kernels::embedding::Column>("embedding");
     assert_same::<kernels::embedding::Field>("embedding");
     assert_same::<kernels::embedding::Shard>("embedding");
@@ -112,6 +114,7 @@ fn constants_that_both_sides_name_are_equal() {
     assert_eq!(constant("loss", "LOWEST"), f64::from(polygate::metrics::LOWEST));
     assert_eq!(constant("loss", "BINS_PER_UNIT"), f64::from(polygate::metrics::BINS_PER_UNIT));
     assert_eq!(constant("level", "NORM_EPS"), f64::from(polygate::plan::NORM_EPS as f32));
+    assert_eq!(constant("clip", "EPS"), f64::from(polygate::optim::CLIP_EPS as f32));
     for name in ["level", "weight_grad"] {
         assert_eq!(constant(name, "NONE"), f64::from(kernels::NONE));
     }

@@ -36,6 +36,7 @@ struct Constants {
     momentum: f32,
     decay: f32,    // share of the parameter that is added to its gradient
     keep: f32,     // share of the parameter that AdamW's decay leaves
-    padding: vec2f,
+    counts: f32,   // 1 where its gradients count in the norm that clips; 0 of a frozen table
+    padding: f32,
     betas: vec4f,  // beta1, beta2, 1 - beta1, 1 - beta2
 }

@@ -2,8 +2,8 @@
 //!
 //! Equal tensors and metadata give equal bytes. The safetensors crate keeps metadata in a `HashMap` and writes it in
 //! random order, so the header is written here: sorted metadata first, then tensors by name. Other readers (PyTorch,
-//! JAX, NumPy) see plain metadata keys. Reading leaves the header's checks to the crate. Tensors are written and read one
-//! by one, so that a large file need not be in memory.
+//! JAX, NumPy) see plain metadata keys. Reading leaves the header's checks to the crate. Tensors are written and read some
+//! rows at a time, so that a large one need not be in memory twice.
 
 mod atomic;
 mod fit;
@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::Dtype;
@@ -78,11 +79,29 @@ pub fn write(path: &Path, tensors: &[NamedTensor], metadata: &BTreeMap<String, S
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     tensors.iter().try_for_each(|t| fits(&t.name, &t.shape, t.data.len()))?;
     let shaped: Vec<Shaped> = tensors.iter().map(|t| (t.name.clone(), t.shape.clone())).collect();
-    let mut next = tensors.iter();
-    write_with(path, &shaped, metadata, |_| Ok(next.next().map_or(Cow::Borrowed(&[]), |t| Cow::Borrowed(&t.data))))
+    let values = |name: &str, rows: Range<usize>| -> Result<_, CheckpointError> {
+        let tensor = tensors.iter().find(|t| t.name == name);
+        let of = |t: &'_ NamedTensor| row_len(&t.shape) * rows.start..row_len(&t.shape) * rows.end;
+        Ok(tensor.map_or(Cow::Borrowed(&[][..]), |t| Cow::Borrowed(&t.data[of(t)])))
+    };
+    write_with(path, &shaped, metadata, values)
 }
 
-/// As [`write()`], asking for one tensor's values after the other, by name, so that one at a time is in memory.
+/// What is written or read together.
+pub const PIECE_BYTES: usize = 16 << 20;
+
+/// Values of a row: of one along the first dimension.
+fn row_len(shape: &[usize]) -> usize {
+    shape.iter().skip(1).product()
+}
+
+/// The rows of a tensor, along its first dimension, in pieces that take little memory each.
+pub fn pieces(shape: &[usize]) -> impl Iterator<Item = Range<usize>> + use<> {
+    let (rows, piece) = (shape.first().copied().unwrap_or(1), (PIECE_BYTES / 4 / row_len(shape).max(1)).max(1));
+    (0..rows).step_by(piece).map(move |start| start..rows.min(start + piece))
+}
+
+/// As [`write()`], asking for some rows of a tensor after the other, by name, in the order of [`pieces`].
 ///
 /// # Errors
 /// As [`write()`], and those of `values`; what stood at `path` is untouched then.
@@ -90,7 +109,7 @@ pub fn write_with<'a, E: From<CheckpointError>>(
     path: &Path,
     tensors: &[Shaped],
     metadata: &BTreeMap<String, String>,
-    mut values: impl FnMut(&str) -> Result<Cow<'a, [f32]>, E>,
+    mut values: impl FnMut(&str, Range<usize>) -> Result<Cow<'a, [f32]>, E>,
 ) -> Result<(), E> {
     let mut tensors: Vec<&Shaped> = tensors.iter().collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
@@ -98,14 +117,18 @@ pub fn write_with<'a, E: From<CheckpointError>>(
     // What went wrong, where it was not the file system.
     let mut failed = None;
     let mut one = |writer: &mut dyn Write, (name, shape): &Shaped| -> io::Result<()> {
-        let result = values(name).and_then(|values| fits(name, shape, values.len()).map(|()| values).map_err(E::from));
-        match result {
-            Ok(values) => write_values(writer, &values),
-            Err(error) => {
-                failed = Some(error);
-                Err(io::Error::other("a tensor could not be had"))
+        for rows in pieces(shape) {
+            let shape = [rows.len(), row_len(shape)];
+            let result = values(name, rows).and_then(|v| fits(name, &shape, v.len()).map(|()| v).map_err(E::from));
+            match result {
+                Ok(values) => write_values(writer, &values)?,
+                Err(error) => {
+                    failed = Some(error);
+                    return Err(io::Error::other("a tensor could not be had"));
+                }
             }
         }
+        Ok(())
     };
     let written = write_atomically(path, |writer| {
         writer.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -236,6 +259,18 @@ impl Reader {
     /// # Errors
     /// Where there is no such tensor, it is not F32, or the file cannot be read.
     pub fn read(&mut self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let rows = self.header.info(name).and_then(|info| info.shape.first().copied()).unwrap_or(1);
+        self.read_rows(name, 0..rows)
+    }
+
+    /// The values of some of a tensor's rows along its first dimension.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    ///
+    /// # Panics
+    /// If it has no such rows.
+    pub fn read_rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, CheckpointError> {
         let Some(info) = self.header.info(name) else {
             return Err(Misfit { missing: vec![name.into()], ..Misfit::default() }.into());
         };
@@ -243,8 +278,11 @@ impl Reader {
             return Err(CheckpointError::WrongDtype { path: self.path.clone(), name: name.into(), dtype: info.dtype });
         }
         // The header's checks have held this length against the file's.
-        let mut data = vec![0f32; info.shape.iter().product()];
-        let seek = self.file.seek(SeekFrom::Start(self.start + info.data_offsets.0 as u64));
+        assert!(rows.end <= info.shape.first().copied().unwrap_or(1), "{name} has no row {}", rows.end);
+        let row = row_len(&info.shape);
+        let mut data = vec![0f32; rows.len() * row];
+        let from = info.data_offsets.0 + size_of::<f32>() * rows.start * row;
+        let seek = self.file.seek(SeekFrom::Start(self.start + from as u64));
         let read = seek.and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(&mut data)));
         read.map_err(|e| read_error(&self.path, e))?;
         if cfg!(target_endian = "big") {

@@ -215,3 +215,28 @@ fn damaged_and_random_bytes_never_panic() {
         let _ = (read(&fixture.path), read_metadata(&fixture.path));
     }
 }
+
+#[test]
+fn a_tensor_larger_than_a_piece_is_written_and_read_piece_by_piece() {
+    let fixture = Fixture::new();
+    let (rows, long) = (PIECE_BYTES / 12 + 5, tensor("long", &[PIECE_BYTES / 12 + 5, 3]));
+    assert_eq!(pieces(&long.shape).collect::<Vec<_>>(), [0..PIECE_BYTES / 12, PIECE_BYTES / 12..rows]);
+    let wide = tensor("wide", &[2, PIECE_BYTES / 4 + 1]);
+    assert_eq!(pieces(&wide.shape).collect::<Vec<_>>(), [0..1, 1..2]);
+    let all = vec![long, wide];
+    write(&fixture.path, &all, &metadata()).unwrap();
+    assert!(read(&fixture.path).unwrap() == all);
+    let mut reader = Reader::open(&fixture.path).unwrap();
+    for tensor in &all {
+        let row = row_len(&tensor.shape);
+        let mut values = Vec::new();
+        for rows in pieces(&tensor.shape) {
+            let piece = reader.read_rows(&tensor.name, rows.clone()).unwrap();
+            assert!(4 * piece.len() <= PIECE_BYTES.max(4 * row));
+            values.extend(piece);
+        }
+        assert!(values == tensor.data, "{}", tensor.name);
+    }
+    assert!(pieces(&[0, 4]).next().is_none());
+    assert_eq!(pieces(&[]).collect::<Vec<_>>(), [0..1]);
+}

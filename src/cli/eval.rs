@@ -19,10 +19,10 @@ pub struct EvalArgs {
 
 impl EvalArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Opened { run, dataset, mut executor } = self.on.open(true, &[])?;
-        let batch_size = run.config.train.batch_size;
-        let weight = run.config.metrics.gauc_weight;
-        let evaluation = evaluate(executor.as_mut(), &run.plan, &dataset, batch_size, weight)?;
+        let Opened { config, plan, dataset, mut executor } = self.on.open(true, &[])?;
+        let batch_size = config.train.batch_size;
+        let weight = config.metrics.gauc_weight;
+        let evaluation = evaluate(executor.as_mut(), &plan, &dataset, batch_size, weight)?;
         println!("{}", table::evaluation(&evaluation));
         if let Some(path) = self.json {
             write_atomically(&path, |w| Ok(serde_json::to_writer_pretty(w, &evaluation)?))?;

@@ -20,10 +20,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::config::Config;
 use crate::data::{Dataset, encode_files};
 use crate::device::{Device, DeviceOptions};
 use crate::executor::Executor;
 use crate::gpu::Checks;
+use crate::plan::Plan;
 use crate::run::{Run, Which};
 
 /// Trains multi-task recommendation models (Shared-Bottom, OMoE, MMoE, CGC, PLE) on any GPU, or on the CPU.
@@ -108,18 +110,19 @@ struct RunOnFiles {
 
 /// A run on its device, with the files' rows encoded as its training rows were.
 struct Opened {
-    run: Run,
+    config: Config,
+    plan: Arc<Plan>,
     dataset: Arc<Dataset>,
     executor: Box<dyn Executor>,
 }
 
 impl RunOnFiles {
     fn open(&self, labels: bool, keep: &[String]) -> anyhow::Result<Opened> {
-        let run = Run::load(&self.run, self.checkpoint)?;
+        let Run { config, schema, plan, parameters } = Run::load(&self.run, self.checkpoint)?;
         let device = self.device.select()?;
-        let dataset = Arc::new(encode_files(&run.schema, &self.data, &self.data_dir, labels, keep)?);
-        let executor = device.open_to_predict(run.plan.clone(), &run.parameters, run.config.train.batch_size)?;
-        Ok(Opened { run, dataset, executor })
+        let dataset = Arc::new(encode_files(&schema, &self.data, &self.data_dir, labels, keep)?);
+        let executor = device.open_to_predict(plan.clone(), parameters, config.train.batch_size)?;
+        Ok(Opened { config, plan, dataset, executor })
     }
 }
 

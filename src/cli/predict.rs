@@ -27,10 +27,10 @@ pub struct PredictArgs {
 
 impl PredictArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Opened { run, dataset, mut executor } = self.on.open(false, &self.keep)?;
-        let batch_size = run.config.train.batch_size;
-        let logits = predict(executor.as_mut(), &run.plan, &dataset, batch_size)?;
-        write_atomically(&self.out, |w| write_csv(w, &run.plan, &dataset, &logits))?;
+        let Opened { config, plan, dataset, mut executor } = self.on.open(false, &self.keep)?;
+        let batch_size = config.train.batch_size;
+        let logits = predict(executor.as_mut(), &plan, &dataset, batch_size)?;
+        write_atomically(&self.out, |w| write_csv(w, &plan, &dataset, &logits))?;
         println!("{} rows: {}", dataset.rows, self.out.display());
         Ok(ExitCode::SUCCESS)
     }

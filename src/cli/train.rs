@@ -61,7 +61,7 @@ impl TrainArgs {
         memory.check()?;
         let (mut folder, start) = match &self.resume {
             Some(run) => RunFolder::resume(run, &prepared, &device)?,
-            None => self.begin(&prepared, run.as_ref())?,
+            None => self.begin(&prepared, run)?,
         };
         let stop = stop_on_interrupt()?;
 
@@ -90,13 +90,14 @@ impl TrainArgs {
     }
 
     /// A new run's folder and start.
-    fn begin(&self, prepared: &Prepared, run: Option<&Run>) -> anyhow::Result<(RunFolder, Start)> {
+    fn begin(&self, prepared: &Prepared, run: Option<Run>) -> anyhow::Result<(RunFolder, Start)> {
+        let is_continued = run.is_some();
         let parameters = match run {
-            Some(run) => prepared.grown(&run.parameters.to_tensors(&run.plan))?,
+            Some(Run { plan, parameters, .. }) => prepared.grown(&plan, parameters)?,
             None => prepared.parameters(self.init.as_deref())?,
         };
         let tables = &prepared.config.table;
-        let is_from_files = self.init.is_some() || run.is_some() || tables.iter().any(|table| table.init.is_some());
+        let is_from_files = self.init.is_some() || is_continued || tables.iter().any(|table| table.init.is_some());
         let init = is_from_files.then_some(&parameters);
         let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
         Ok((folder, Start::Parameters(parameters)))
@@ -113,8 +114,12 @@ impl Bar {
     /// `at` is where training starts, if not at the first step.
     pub fn new(p: &Prepared, at: Option<&TrainState>) -> Self {
         let c = &p.config.train;
+        let statistics = match p.plan.statistics_count() {
+            0 => String::new(),
+            count => format!(" and {count} running statistics"),
+        };
         eprintln!(
-            "{} training rows, {} input columns, {} parameters; {} epochs of {} steps",
+            "{} training rows, {} input columns, {} parameters{statistics}; {} epochs of {} steps",
             p.train.rows(),
             p.plan.input.width(),
             p.plan.parameter_count(),

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::optim::{Misfit, TableOptimizer, TableRule};
-use crate::plan::Input;
+use crate::optim::{Misfit, Rule, TableOptimizer, TableRule};
+use crate::plan::{Input, Placement, Plan};
 
 /// `[[table]]`. Tables come from features; this says more about one of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +31,10 @@ pub struct TableConfig {
     /// Whether it stays as it is. Not with `optimizer`. Default: false.
     #[serde(default)]
     pub frozen: bool,
+    /// Where it lies: "device", or "host", from where the rows of each batch travel to the adapter and back, for tables larger
+    /// than its memory. Not with an optimizer that moves all rows. On the device `cpu` both are the same. Default: device.
+    #[serde(default)]
+    pub placement: Placement,
 }
 
 /// A `[[table]]` that cannot be.
@@ -40,6 +44,11 @@ pub enum TableError {
     Unknown { name: String, there: String },
     #[error("[[table]] {0:?} is frozen and has an optimizer; leave out one of the two")]
     FrozenAndMoved(String),
+    #[error(
+        "[[table]] {0:?} has placement = \"host\", and its optimizer moves all rows in every step; give it one that moves the \
+         rows of the batch: lazy_adam, adagrad, rowwise_adagrad or sgd, here or as train.embedding_optimizer"
+    )]
+    HostAndAllRows(String),
 }
 
 impl TableConfig {
@@ -52,6 +61,12 @@ impl TableConfig {
     pub(super) fn check(&self) -> Result<(), Misfit> {
         self.optimizer.map_or(Ok(()), |optimizer| optimizer.check(&format!("table {}: optimizer", self.name)))
     }
+}
+
+/// Where each table lies.
+pub fn placements(tables: &[TableConfig], input: &Input) -> Vec<Placement> {
+    let own = |name: &str| tables.iter().find(|table| table.name == name).map(|table| table.placement);
+    input.tables.iter().map(|table| own(&table.name).unwrap_or_default()).collect()
 }
 
 /// The rules that tables have of their own, by their numbers.
@@ -72,4 +87,16 @@ pub fn table_rules(tables: &[TableConfig], input: &Input) -> Result<Vec<Option<T
         rules[number] = table.rule();
     }
     Ok(rules)
+}
+
+/// Refuses tables on the host whose every row moves in each step: all of it would have to travel.
+///
+/// # Errors
+/// The first such table.
+pub fn check_placements(plan: &Plan, rule: &Rule) -> Result<(), TableError> {
+    let mut tables = plan.input.tables.iter().enumerate();
+    match tables.find(|(number, _)| plan.is_on_host(*number) && rule.table(*number).moves_others()) {
+        Some((_, table)) => Err(TableError::HostAndAllRows(table.name.clone())),
+        None => Ok(()),
+    }
 }

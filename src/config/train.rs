@@ -24,6 +24,10 @@ pub struct TrainConfig {
     /// A factor on all learning rates by step: `{ kind = "constant" }`, `"step"`, `"exponential"` or `"cosine"`, each with
     /// `warmup_steps`. Default: constant, without warm-up.
     pub schedule: Schedule,
+    /// The largest Euclidean norm of a step's gradients (of the dense parameters and the tables' rows, frozen ones left out):
+    /// where it is larger, all of them are scaled down to it, before any decay. Default: they stay as they are.
+    #[schemars(example = 1.0)]
+    pub clip_norm: Option<f64>,
     /// Encoded training rows of up to so many MiB are put on the adapter once, where batches are then gathered; larger
     /// ones, or all with 0, travel batch by batch. The results are the same to the bit.
     pub data_on_device_mb: u64,
@@ -56,6 +60,7 @@ impl Default for TrainConfig {
             optimizer: Optimizer::default(),
             embedding_optimizer: None,
             schedule: Schedule::default(),
+            clip_norm: None,
             data_on_device_mb: 1024,
             log_every: 20,
             best: None,
@@ -72,15 +77,19 @@ impl TrainConfig {
     /// How a step changes the parameters in a run of so many, but for the run's seed.
     pub fn rule(&self, run_steps: u64) -> Rule {
         let tables = self.embedding_optimizer.map_or(TableRule::Dense(self.optimizer), TableRule::from);
-        Rule { optimizer: self.optimizer, tables, schedule: self.schedule.over(run_steps), ..Rule::default() }
+        let (optimizer, schedule) = (self.optimizer, self.schedule.over(run_steps));
+        Rule { optimizer, tables, schedule, clip_norm: self.clip_norm, ..Rule::default() }
     }
 
     /// # Errors
-    /// The first number of an optimizer or of the schedule that cannot be.
+    /// The first number of an optimizer, of clipping or of the schedule that cannot be.
     pub(super) fn check_optimizers(&self) -> Result<(), Misfit> {
         self.optimizer.check("train.optimizer")?;
         if let Some(own) = &self.embedding_optimizer {
             own.check("train.embedding_optimizer")?;
+        }
+        if let Some(most) = self.clip_norm.filter(|&most| !(most.is_finite() && most > 0.0)) {
+            return Err(("train.clip_norm".into(), most, "must be above 0; leave it out to clip nothing"));
         }
         self.schedule.check("train.schedule")
     }

@@ -4,10 +4,12 @@
 //! [`targets`] lists the kernels in their variants, each makes its [`Case`]s, and [`run`] replays them on an adapter and
 //! holds what comes back against what the reference makes of the same inputs in [`Bounded`] numbers.
 
+mod batch_norms;
 mod bounded;
 mod builder;
 mod case;
 mod cases;
+mod clip;
 mod compare;
 mod diff;
 mod export;

@@ -42,7 +42,7 @@ fn first_floats(plan: &Plan) -> Vec<usize> {
 impl Builder {
     pub(super) fn embedding_forward(&mut self) {
         let plan = self.scene.plan.clone();
-        let written = self.written(Part::Embedding, (&[], &[]), Of::Values, &[plan.input_slot]);
+        let written = self.ran(Part::Embedding, &[], &[]).written(Of::Values, &[plan.input_slot]);
         let mut slot = self.arena("slot", Of::Values, &[], &written);
         // No row behind the batch is written.
         for word in &mut slot.expect {
@@ -125,6 +125,22 @@ impl Builder {
         );
     }
 
+    /// What table rows add to the norm of all gradients.
+    pub(super) fn clip_squares(&mut self) {
+        let (rule, slot) = (self.form.rule(), self.scene.plan.input_slot);
+        let bounded = self.scene.reference::<Bounded>(&[], &[slot]).segment_squares(&self.scene.batch, &rule);
+        let plain = self.scene.reference::<f32>(&[], &[slot]).segment_squares(&self.scene.batch, &rule);
+        self.step_and_batch();
+        self.fields();
+        let slot = self.arena("slot", Of::Grads, &[slot], &[]);
+        self.push(slot);
+        let expect: Vec<Expect> = bounded.into_iter().zip(plain).map(near).collect();
+        if !expect.is_empty() {
+            self.push(Buffer { name: "squares", words: vec![POISON; expect.len()], expect });
+        }
+        self.dispatch_shards(StepOp::ClipSquares, kernels::plain("embedding_squares"), Vec::new());
+    }
+
     /// The update of the batch's table rows, or that of the others.
     pub(super) fn embedding_update(&mut self, of_batch: bool, step: u64) {
         let plan = self.scene.plan.clone();
@@ -166,10 +182,11 @@ impl Builder {
         let plan = self.scene.plan.clone();
         let bytes = self.scene.draw.one_of(&SHARD_BYTES);
         let is_by_row = buffers.iter().any(|(_, word)| *word == Word::Row);
-        let shards = Shards::new(&plan.embedding, bytes, |_| is_by_row);
+        let rule = self.form.rule();
+        let cuts = |table: usize| is_by_row || (table > 0 && rule.table(table) != rule.table(table - 1));
+        let shards = Shards::new(&plan.embedding, bytes, |_| true, cuts);
         self.case.shape.push_str(&format!(", {} shards", shards.ranges().len()));
         let segments = self.scene.batch.segments.clone();
-        let rule = self.form.rule();
         let of_batch = shards.of_batch(&plan, &segments, |table| rule.table_at(table, STEP));
         for (floats, shard) in shards.ranges().zip(of_batch) {
             let mut own = vec![self.push(Buffer::read("shard", &[shard]))];
@@ -183,6 +200,7 @@ impl Builder {
             }
             let workgroups = match op {
                 StepOp::EmbeddingOthers => shard.whole_workgroups(group(kernel)),
+                StepOp::ClipSquares => shard.row_workgroups(group(kernel)),
                 _ if is_by_row => shard.row_workgroups(group(kernel)),
                 _ => shard.segment_workgroups(&plan, group(kernel)),
             };

@@ -1,5 +1,7 @@
 //! The table rows that a batch touches, each with its bags: what steps read of the tables, and what updates walk.
 
+use std::ops::Range;
+
 /// The table rows that a batch touches, each once, in order of (table, row). A batch's ids are numbers of segments, so
 /// that a device may work on a block of just these rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,12 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Those of a table.
+    pub fn of(&self, table: usize) -> Range<usize> {
+        let bound = |table: usize| self.tables.partition_point(|&t| (t as usize) < table);
+        bound(table)..bound(table + 1)
+    }
+
     /// Of `bag_starts` and `ids` as a batch has them, `rows` bags for each field; puts the number of its segment in the
     /// place of each id. `tables` is the number of tables, `table_of` gives each field's.
     pub(super) fn number(

@@ -215,7 +215,11 @@ impl Context {
         Ok(out)
     }
 
-    fn map_into(&self, staging: &wgpu::Buffer, out: &mut [u8]) -> Result<(), ExecutorError> {
+    /// Reads the start of a buffer that can be mapped; waits for the work before.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn map_into(&self, staging: &wgpu::Buffer, out: &mut [u8]) -> Result<(), ExecutorError> {
         let size = out.len() as u64;
         if size == 0 {
             return Ok(());

@@ -1,5 +1,6 @@
 //! A plan on an adapter: every op of a step in one compute pass, nothing read back until asked.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::adapter::Choice;
@@ -9,6 +10,7 @@ use super::recorder::Recorder;
 use super::stages::Pipelines;
 use crate::data::{Batch, Dataset};
 use crate::executor::{Broken, Executor, ExecutorError, Progress};
+use crate::kernels::clip::{self, Clip};
 use crate::kernels::variant::{Abilities, Variants};
 use crate::kernels::{self, BatchWords, StepOp, loss};
 use crate::optim::Rule;
@@ -88,6 +90,20 @@ impl GpuExecutor {
         batch_size: usize,
         variants: Variants,
     ) -> Result<Self, ExecutorError> {
+        Self::of(gpu, plan, parameters.clone(), batch_size, variants)
+    }
+
+    /// As [`GpuExecutor::new`], taking over the parameters: tables on the host stay in their memory.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub fn of(
+        gpu: &Gpu,
+        plan: Arc<Plan>,
+        parameters: Parameters<f32>,
+        batch_size: usize,
+        variants: Variants,
+    ) -> Result<Self, ExecutorError> {
         let Gpu { context, pipelines, shard_bytes } = gpu.clone();
         let loaded = Loaded::new(&context, pipelines, plan, parameters, batch_size, variants, shard_bytes)?;
         context.check()?;
@@ -130,11 +146,18 @@ impl GpuExecutor {
         }
         let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
         let bytes: &[u8] = bytemuck::cast_slice(words);
-        self.loaded.make_room(&self.context, 4 * all, batch.segments.rows.len())?;
+        let segments = &batch.segments;
+        let clip_norm = training.and_then(|(rule, _)| rule.clip_norm);
+        self.loaded.make_room(&self.context, 4 * all, segments, clip_norm.is_some())?;
+        if let Some(most) = clip_norm {
+            let clip = Clip::new(&self.loaded.plan, segments.rows.len(), most);
+            self.recorder.write(&self.context, &self.loaded.buffers.clip.clip, bytemuck::bytes_of(&clip));
+        }
         self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
         let tables = &mut self.loaded.buffers.tables;
         let uniforms = tables.uniforms.clone();
-        self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, &batch.segments, training));
+        self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, segments, training));
+        tables.host.upload(&self.context, &self.loaded.plan, segments, training.is_some(), &mut self.recorder);
         self.recorder.write(&self.context, &self.loaded.buffers.step, bytemuck::bytes_of(&step));
         Ok(())
     }
@@ -146,6 +169,18 @@ impl GpuExecutor {
         }
         self.flush()?;
         self.loaded.keep_state(&self.context, rule)
+    }
+
+    /// Fetches the rows that a step has moved of tables on the host, and waits for them; else ends the step.
+    pub(super) fn end_step(&mut self, batch: &Batch) -> Result<(), ExecutorError> {
+        let Self { context, recorder, loaded, .. } = self;
+        let (plan, host) = (&loaded.plan, &mut loaded.buffers.tables.host);
+        if !host.move_rows() {
+            return recorder.end_step(context);
+        }
+        recorder.copies(context, |encoder| host.copy_back(plan, encoder));
+        recorder.flush(context)?;
+        host.take_back(context, plan, &batch.segments)
     }
 
     /// Runs ops once over the batch that was uploaded last, and waits for them.
@@ -214,7 +249,7 @@ impl Executor for GpuExecutor {
         self.upload(batch, Some((rule, step)))?;
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
-        self.recorder.end_step(&self.context)
+        self.end_step(batch)
     }
 
     fn progress(&mut self) -> Result<Progress, ExecutorError> {
@@ -236,6 +271,11 @@ impl Executor for GpuExecutor {
     }
 
     fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        if self.loaded.clips() {
+            self.flush()?;
+            let norm: Vec<clip::Norm> = self.context.read(&self.loaded.buffers.clip.norm, 1)?;
+            return Ok(Some(f64::from(norm[0].norm)).filter(|&norm| norm > 0.0));
+        }
         let (slots, length) = (self.loaded.buffers.slots.clone(), self.loaded.plan.dense.len);
         if slots.size() > GRADIENT_BYTES || length == 0 {
             return Ok(None);
@@ -283,6 +323,7 @@ impl Executor for GpuExecutor {
         Ok(Parameters {
             dense: self.context.read(&self.loaded.buffers.dense, self.loaded.plan.dense.len)?,
             embedding: self.loaded.buffers.tables.read(&self.context, &self.loaded.plan)?,
+            statistics: self.context.read(&self.loaded.buffers.statistics, self.loaded.plan.statistics.len)?,
         })
     }
 
@@ -294,13 +335,13 @@ impl Executor for GpuExecutor {
         self.loaded.plan.state(self.loaded.formulas.as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
-    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+    fn read_rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError> {
         self.flush()?;
-        self.loaded.read_state(&self.context, name)
+        self.loaded.read_rows(&self.context, name, rows)
     }
 
-    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+    fn write_rows(&mut self, name: &str, first: usize, values: &[f32]) -> Result<(), ExecutorError> {
         self.flush()?;
-        self.loaded.write_state(&self.context, name, values)
+        self.loaded.write_rows(&self.context, name, first, values)
     }
 }

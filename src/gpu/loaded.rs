@@ -1,15 +1,16 @@
 //! A plan on a device: its buffers, and what each op dispatches.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::Context;
 use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
-use crate::data::{Batch, Dataset};
+use crate::data::{Batch, Dataset, Segments};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
-use crate::kernels::{self, Place, Step, StepOp, gather, level, loss, norm, weight_grad};
+use crate::kernels::{self, Place, Step, StepOp, clip, gather, loss, norm, weight_grad};
 use crate::optim::{Formulas, Rule};
-use crate::plan::{Parameters, Plan};
+use crate::plan::{Block, Parameters, Plan};
 
 pub struct Loaded {
     pub plan: Arc<Plan>,
@@ -35,7 +36,7 @@ impl Loaded {
         context: &Context,
         pipelines: Arc<Pipelines>,
         plan: Arc<Plan>,
-        parameters: &Parameters<f32>,
+        parameters: Parameters<f32>,
         batch_size: usize,
         variants: Variants,
         shard_bytes: u64,
@@ -44,8 +45,7 @@ impl Loaded {
         let capacity = batch_size.next_multiple_of(variants.level.rows_of_workgroup() as usize);
         let place = Place { plan: &plan, capacity };
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
-        let slots = weight_grad::slots(batch_size);
-        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
+        let buffers = Buffers::new(context, place, batch_size, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
         Ok(Self {
             plan,
@@ -67,10 +67,20 @@ impl Loaded {
         Step::new(self.place(), self.batch_size)
     }
 
-    /// Sees to it that a batch of so many bytes and segments has room.
-    pub fn make_room(&mut self, context: &Context, bytes: usize, segments: usize) -> Result<(), ExecutorError> {
-        let has_batch_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
-        if self.buffers.tables.make_room(context, &self.plan, segments)? || has_batch_grown {
+    /// Sees to it that a batch of so many bytes and these segments has room; `clips` where its gradients are clipped.
+    pub fn make_room(
+        &mut self,
+        context: &Context,
+        bytes: usize,
+        segments: &Segments,
+        clips: bool,
+    ) -> Result<(), ExecutorError> {
+        let mut has_grown = context.grow(&mut self.buffers.batch, "a batch", bytes)?;
+        if clips {
+            let squares = &mut self.buffers.clip.squares;
+            has_grown |= context.grow(squares, "the squares of rows' gradients", 4 * segments.rows.len())?;
+        }
+        if self.buffers.tables.make_room(context, &self.plan, segments)? || has_grown {
             self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
         }
         Ok(())
@@ -79,6 +89,11 @@ impl Loaded {
     /// Whether the optimizers' arrays are those of a rule.
     pub fn is_ready(&self, rule: &Rule) -> bool {
         self.rule.as_ref() == Some(rule)
+    }
+
+    /// Whether the rule of the last step clips gradients.
+    pub fn clips(&self) -> bool {
+        self.rule.as_ref().is_some_and(|rule| rule.clip_norm.is_some())
     }
 
     /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.
@@ -117,7 +132,7 @@ impl Loaded {
         let dense = rule.optimizer.formula();
         let mut levels = |bound: &[BoundLevel]| {
             for b in bound {
-                b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
+                b.bound.dispatch(pass, b.workgroups(batch.rows, self.batch_size, self.variants.level));
             }
         };
         let (bound, workgroups) = match op {
@@ -134,13 +149,27 @@ impl Loaded {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
             }
             StepOp::NormGrad => {
-                let (_, columns) = norm::norms(place);
+                let (_, columns) = norm::norms(place, self.plan.row_norms());
                 (&s.norm_grad, norm::workgroups(columns, self.batch_size, p.norm_grad.group()))
             }
+            StepOp::NormStatistics => return levels(s.norm_statistics.as_slice()),
+            StepOp::ClipParts => {
+                let parts = clip::Clip::new(&self.plan, batch.segments.rows.len(), 0.0);
+                (&s.clip_parts, parts.part_workgroups(p.clip_parts.group()))
+            }
+            StepOp::ClipFactor => (&s.clip_factor, [1, 1]),
+            StepOp::ClipGradients => (
+                &s.clip_gradients,
+                clip::gradient_workgroups(place, self.batch_size, batch.rows, p.clip_gradients.group()),
+            ),
             StepOp::Optimizer => {
                 (s.optimizer.get(dense), kernels::optimizer::workgroups(place, p.optimizer.get(dense).group()))
             }
-            StepOp::EmbeddingRows | StepOp::EmbeddingUpdate | StepOp::EmbeddingMarks | StepOp::EmbeddingOthers => {
+            StepOp::EmbeddingRows
+            | StepOp::ClipSquares
+            | StepOp::EmbeddingUpdate
+            | StepOp::EmbeddingMarks
+            | StepOp::EmbeddingOthers => {
                 return self.dispatch_shards(pass, op, rule);
             }
         };
@@ -155,6 +184,7 @@ impl Loaded {
             let of_segments = shard.segment_workgroups(&self.plan, group);
             let (bound, workgroups) = match (op, own.formula()) {
                 (StepOp::EmbeddingRows, _) => (&stages.rows, of_segments),
+                (StepOp::ClipSquares, _) => (&stages.squares, shard.row_workgroups(group)),
                 (StepOp::EmbeddingUpdate, Some(formula)) if formula.is_by_row() => {
                     (stages.update.get(formula), shard.row_workgroups(group))
                 }
@@ -169,22 +199,42 @@ impl Loaded {
         }
     }
 
-    /// The values of a tensor of the state, row by row without padding.
-    pub fn read_state(&self, context: &Context, name: &str) -> Result<Vec<f32>, ExecutorError> {
+    /// The values of rows of a tensor of the state, without padding.
+    pub fn read_rows(&self, context: &Context, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError> {
         let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
-        let mut floats = vec![0f32; tensor.alone().len()];
-        for (buffer, from, part) in self.buffers.state(&tensor) {
+        let own = tensor.rows();
+        if let Block::Table(table) = tensor.block
+            && let Some(floats) = self.buffers.tables.host.array(&self.plan, table, tensor.number())
+        {
+            return Ok(own.unpack(&floats[own.floats(rows)]));
+        }
+        let mut floats = vec![0f32; own.floats(rows.clone()).len()];
+        for (buffer, from, part) in self.buffers.state(&tensor, rows) {
             context.read_into(buffer, from, &mut floats[part])?;
         }
-        Ok(tensor.alone().unpack(&floats))
+        Ok(own.unpack(&floats))
     }
 
-    /// Replaces a tensor of the state.
-    pub fn write_state(&self, context: &Context, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+    /// Replaces rows of a tensor of the state.
+    pub fn write_rows(
+        &mut self,
+        context: &Context,
+        name: &str,
+        first: usize,
+        values: &[f32],
+    ) -> Result<(), ExecutorError> {
         let tensor = self.plan.state_tensor(self.formulas.as_ref(), name);
-        let mut floats = vec![0f32; tensor.alone().len()];
-        tensor.alone().pack(values, &mut floats);
-        for (buffer, to, part) in self.buffers.state(&tensor) {
+        let own = tensor.rows();
+        let rows = first..first + values.len() / own.cols.max(1);
+        if let Block::Table(table) = tensor.block
+            && let Some(floats) = self.buffers.tables.host.array_mut(&self.plan, table, tensor.number())
+        {
+            own.pack(values, &mut floats[own.floats(rows)]);
+            return Ok(());
+        }
+        let mut floats = vec![0f32; own.floats(rows.clone()).len()];
+        own.pack(values, &mut floats);
+        for (buffer, to, part) in self.buffers.state(&tensor, rows) {
             context.write(buffer, to, &floats[part])?;
         }
         Ok(())

@@ -3,6 +3,7 @@
 mod adapter;
 mod context;
 mod executor;
+mod host;
 mod loaded;
 mod memory;
 mod pipeline;

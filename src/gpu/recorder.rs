@@ -70,6 +70,11 @@ impl Recorder {
         copy(encoder);
     }
 
+    /// Records copies.
+    pub fn copies(&mut self, context: &Context, copy: impl FnOnce(&mut wgpu::CommandEncoder)) {
+        copy(Self::encoder(&mut self.encoder, context));
+    }
+
     /// Ends a step, and submits where there are enough.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use super::context::Context;
+use super::host::{HostTable, HostTables};
 use super::stages::{no_state, state};
 use crate::data::Segments;
 use crate::executor::ExecutorError;
@@ -19,7 +20,9 @@ pub struct Tables {
     shards: Shards,
     /// What a shard may take at most.
     shard_bytes: u64,
-    pub buffers: Vec<ShardBuffers>,
+    buffers: Vec<ShardBuffers>,
+    /// Those that the host holds.
+    pub host: HostTables,
     /// The table rows of the batch, `[segments, widest]` vec4s.
     pub rows: wgpu::Buffer,
     /// What each shard's kernels are told of the batch.
@@ -36,10 +39,35 @@ pub struct ShardBuffers {
     pub touched: wgpu::Buffer,
 }
 
+impl ShardBuffers {
+    /// Of no rows.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn empty(context: &Context) -> Result<Self, ExecutorError> {
+        let tables = context.storage("the embedding tables", 16)?;
+        let touched = context.storage("the marks of touched table rows", 16)?;
+        Ok(Self { tables, state: no_state(context)?, touched })
+    }
+
+    /// The parameters, or one of the optimizer's arrays.
+    pub fn array(&self, number: Option<usize>) -> &wgpu::Buffer {
+        number.map_or(&self.tables, |number| &self.state[number])
+    }
+
+    /// Likewise, to be replaced.
+    pub fn array_mut(&mut self, number: Option<usize>) -> &mut wgpu::Buffer {
+        match number {
+            None => &mut self.tables,
+            Some(number) => &mut self.state[number],
+        }
+    }
+}
+
 /// For what each shard's kernels are told.
-fn uniforms(context: &Context, shards: &Shards) -> Result<wgpu::Buffer, ExecutorError> {
+fn uniforms(context: &Context, shards: usize) -> Result<wgpu::Buffer, ExecutorError> {
     let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
-    context.buffer("shards", (shards.ranges().len().max(1) * UNIFORM_STRIDE) as u64, usage)
+    context.buffer("shards", (shards.max(1) * UNIFORM_STRIDE) as u64, usage)
 }
 
 impl Tables {
@@ -47,19 +75,20 @@ impl Tables {
     ///
     /// # Errors
     /// Where the device cannot hold them.
-    pub fn new(context: &Context, plan: &Plan, values: &[f32], shard_bytes: u64) -> Result<Self, ExecutorError> {
-        let shards = Shards::new(&plan.embedding, shard_bytes, |_| false);
+    pub fn new(context: &Context, plan: &Plan, values: Vec<f32>, shard_bytes: u64) -> Result<Self, ExecutorError> {
+        let shards = Shards::new(&plan.embedding, shard_bytes, |table| !plan.is_on_host(table), |_| false);
         let buffers = |floats: Range<usize>| -> Result<ShardBuffers, ExecutorError> {
-            Ok(ShardBuffers {
-                tables: context.upload("the embedding tables", &values[floats])?,
-                state: no_state(context)?,
-                touched: context.storage("the marks of touched table rows", 16)?,
-            })
+            let tables = context.upload("the embedding tables", &values[floats])?;
+            Ok(ShardBuffers { tables, ..ShardBuffers::empty(context)? })
         };
+        let buffers: Vec<_> = shards.ranges().map(buffers).collect::<Result<_, _>>()?;
+        let host = HostTables::new(context, plan, values)?;
+        let uniforms = uniforms(context, buffers.len() + host.iter().len())?;
         Ok(Self {
-            buffers: shards.ranges().map(buffers).collect::<Result<_, _>>()?,
+            uniforms,
+            buffers,
+            host,
             rows: context.storage("the table rows of a batch", 16)?,
-            uniforms: uniforms(context, &shards)?,
             of_batch: Vec::new(),
             words: Vec::new(),
             shards,
@@ -75,7 +104,7 @@ impl Tables {
     pub fn regroup(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<bool, ExecutorError> {
         let is_by_row = |table: usize| rule.table(table).formula().is_some_and(Formula::is_by_row);
         let cuts = |t: usize| t > 0 && (rule.table(t) != rule.table(t - 1) || is_by_row(t));
-        let shards = Shards::new(&plan.embedding, self.shard_bytes, cuts);
+        let shards = Shards::new(&plan.embedding, self.shard_bytes, |table| !plan.is_on_host(table), cuts);
         if shards == self.shards {
             return Ok(false);
         }
@@ -95,17 +124,22 @@ impl Tables {
             while old.front().is_some_and(|(floats, _)| floats.end <= new.end) {
                 old.pop_front();
             }
-            let touched = context.storage("the marks of touched table rows", 16)?;
-            self.buffers.push(ShardBuffers { tables, state: no_state(context)?, touched });
+            self.buffers.push(ShardBuffers { tables, ..ShardBuffers::empty(context)? });
         }
-        self.uniforms = uniforms(context, &shards)?;
+        self.uniforms = uniforms(context, self.buffers.len() + self.host.iter().len())?;
         self.shards = shards;
         Ok(true)
     }
 
-    /// The rule of each shard: that of the table that it begins in.
+    /// The rule of each shard, which is that of the table that it begins in, then of each table on the host.
     pub fn rules<'a>(&'a self, plan: &'a Plan, rule: &'a Rule) -> impl Iterator<Item = TableRule> + 'a {
-        self.shards.ranges().map(|floats| rule.table(first_table(&plan.embedding, &floats)))
+        let of_shards = self.shards.ranges().map(|floats| first_table(&plan.embedding, &floats));
+        of_shards.chain(self.host.iter().map(HostTable::table)).map(|table| rule.table(table))
+    }
+
+    /// How many shards and tables on the host there are.
+    pub fn len(&self) -> usize {
+        self.buffers.len() + self.host.iter().len()
     }
 
     /// Makes the optimizer's arrays anew, as they are before the first step of a rule.
@@ -126,15 +160,17 @@ impl Tables {
             let marks = if own.moves_others() { floats.len() } else { 16 };
             shard.touched = context.storage("the marks of touched table rows", marks)?;
         }
-        Ok(())
+        self.host.make_state(context, plan, rule)
     }
 
-    /// Sees to it that there is room for so many rows of a batch; whether buffers have changed.
+    /// Sees to it that there is room for the rows of a batch; whether buffers have changed.
     ///
     /// # Errors
     /// Where the device has none.
-    pub fn make_room(&mut self, context: &Context, plan: &Plan, segments: usize) -> Result<bool, ExecutorError> {
-        context.grow(&mut self.rows, "the table rows of a batch", 4 * embedding::compact_floats(plan, segments))
+    pub fn make_room(&mut self, context: &Context, plan: &Plan, segments: &Segments) -> Result<bool, ExecutorError> {
+        let bytes = 4 * embedding::compact_floats(plan, segments.rows.len());
+        let has_grown = context.grow(&mut self.rows, "the table rows of a batch", bytes)?;
+        Ok(self.host.make_room(context, plan, segments)? || has_grown)
     }
 
     /// Takes in where a batch's segments lie, and what a step of training computes with; the uniforms' new content.
@@ -143,6 +179,7 @@ impl Tables {
         let constants =
             |table: usize| training.map_or_else(Constants::default, |(rule, step)| rule.table_at(table, step));
         self.of_batch.extend(self.shards.of_batch(plan, segments, constants));
+        self.of_batch.extend(self.host.iter().map(|host| host.shard(plan, constants(host.table()).into())));
         self.words.clear();
         for (i, shard) in self.of_batch.iter().enumerate() {
             self.words.resize(i * UNIFORM_STRIDE / 4, 0);
@@ -151,9 +188,10 @@ impl Tables {
         bytemuck::cast_slice(&self.words)
     }
 
-    /// What a shard's kernels bind for a global; none where it is not of the tables.
+    /// What the kernels of a shard, or of a table on the host behind them, bind for a global; none where it is not of the tables.
     pub fn binding(&self, shard: usize, global: &str) -> Option<wgpu::BindingResource<'_>> {
-        let buffers = &self.buffers[shard];
+        let on_host = self.host.iter().map(|host| &host.buffers);
+        let buffers = self.buffers.iter().chain(on_host).nth(shard)?;
         let buffer = match global {
             "shard" => {
                 return Some(wgpu::BindingResource::Buffer(wgpu::BufferBinding {
@@ -180,6 +218,11 @@ impl Tables {
         for (shard, floats) in self.buffers.iter().zip(self.shards.ranges()) {
             context.read_into(&shard.tables, 0, &mut values[floats])?;
         }
+        for (table, p) in plan.embedding.parameters.iter().enumerate() {
+            if let Some(own) = self.host.array(plan, table, None) {
+                values[p.offset..p.offset + p.len()].copy_from_slice(own);
+            }
+        }
         Ok(values)
     }
 
@@ -193,7 +236,7 @@ impl Tables {
     ) -> impl Iterator<Item = (&wgpu::Buffer, u64, Range<usize>)> {
         self.buffers.iter().zip(self.shards.ranges()).filter_map(move |(buffers, shard)| {
             let part = floats.start.max(shard.start)..floats.end.min(shard.end);
-            let buffer = array.map_or(&buffers.tables, |number| &buffers.state[number]);
+            let buffer = buffers.array(array);
             let from = part.start.saturating_sub(shard.start) / unit * 4;
             let own = part.start.saturating_sub(floats.start) / unit..part.end.saturating_sub(floats.start) / unit;
             (!part.is_empty()).then_some((buffer, from as u64, own))

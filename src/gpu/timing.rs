@@ -161,6 +161,7 @@ impl GpuExecutor {
         let ops: Vec<StepOp> = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some()).collect();
         let dispatch = |pass: &mut wgpu::ComputePass, op| self.loaded.dispatch(pass, op, batch, rule);
         let Timed { spans, submit, wait } = stopwatch.time(&self.context, &ops, |op| op.to_string(), dispatch)?;
+        self.end_step(batch)?;
         let place = self.loaded.place();
         // Without timestamps spans count from behind the upload.
         let begin = if stopwatch.clock() == Clock::Gpu { 0.0 } else { upload };

@@ -9,7 +9,7 @@ use crate::executor::ExecutorError;
 use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
 use crate::kernels::{Cost, Place, StepOp, level};
 use crate::optim::Rule;
-use crate::plan::{Layout, Parameters, Plan};
+use crate::plan::{Layout, Parameters, Placement, Plan};
 
 /// Timed runs of a variant; the fastest counts.
 const RUNS: usize = 3;
@@ -152,6 +152,7 @@ fn time(gpu: &Gpu, plan: &Arc<Plan>, batch: &Batch, variants: Variants, ops: &[S
 fn with_one_row_tables(plan: &Plan) -> Plan {
     let mut plan = plan.clone();
     plan.embedding = Layout::default();
+    plan.placements.fill(Placement::Device);
     for table in &mut plan.input.tables {
         table.rows = 1;
         plan.embedding.push_matrix(format!("embedding.{}.weight", table.name), 1, table.dim);

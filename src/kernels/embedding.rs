@@ -1,8 +1,8 @@
 //! `shaders/embedding.wgsl`: gathering table rows and fields, and updating the table rows that a batch touches.
 
 use super::{Constants, Kernel, NONE, Place, Workgroups, grid, plain, shader_struct};
-use crate::optim::Formula;
-use crate::plan::{Field as PlanField, Plan, Pooling, pad4};
+use crate::optim::{Formula, Formulas};
+use crate::plan::{Field as PlanField, Parameter, Plan, Pooling, pad4};
 
 shader_struct! {
     pub struct Column {
@@ -103,6 +103,17 @@ pub fn others_kernel(formula: Formula) -> Kernel {
 /// Floats of the compact block of so many table rows, `[segments, widest]` vec4s.
 pub fn compact_floats(plan: &Plan, segments: usize) -> usize {
     segments * widest(plan) * 4
+}
+
+/// Floats of a batch's rows of tables on the host, with the optimizer's state of each: as many as if all of its segments
+/// were of the one with the largest rows.
+pub fn host_floats(plan: &Plan, formulas: &Formulas, segments: usize) -> usize {
+    let of_row = |(table, p): (usize, &Parameter)| {
+        let formula = formulas.tables[table];
+        let state = formula.map_or(0, |f| f.state().len() * if f.is_by_row() { 1 } else { p.stride });
+        if plan.is_on_host(table) { p.stride + state } else { 0 }
+    };
+    segments * plan.embedding.parameters.iter().enumerate().map(of_row).max().unwrap_or(0)
 }
 
 impl Shard {

@@ -3,6 +3,8 @@
 //! A kernel is an entry point of a `.wgsl` under `shaders/`. Its bindings and workgroup size are read from there by
 //! naga's reflection (`gpu::pipeline`); buffers are bound by the names of the shader's globals.
 
+pub mod batch_norm;
+pub mod clip;
 pub mod embedding;
 pub mod gather;
 pub mod level;
@@ -69,6 +71,8 @@ macro_rules! source {
     };
 }
 
+const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE);
+const CLIP: Source = source!("clip", STEP, GRID);
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
 const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
@@ -124,7 +128,7 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 21] = [
+pub const PLAIN_KERNELS: [Kernel; 31] = [
     Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
@@ -133,6 +137,7 @@ pub const PLAIN_KERNELS: [Kernel; 21] = [
     Kernel { source: EMBEDDING, entry: "embedding_momentum" },
     Kernel { source: EMBEDDING, entry: "embedding_sgd" },
     Kernel { source: EMBEDDING, entry: "embedding_rowwise_adagrad" },
+    Kernel { source: EMBEDDING, entry: "embedding_squares" },
     Kernel { source: EMBEDDING, entry: "embedding_marks" },
     Kernel { source: EMBEDDING, entry: "embedding_adam_others" },
     Kernel { source: EMBEDDING, entry: "embedding_adagrad_others" },
@@ -140,6 +145,15 @@ pub const PLAIN_KERNELS: [Kernel; 21] = [
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LOSS, entry: "loss_sums" },
     Kernel { source: NORM, entry: "norm_weight_grad" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_moments" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_statistics" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_forward" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_slopes" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_input_grad" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_track" },
+    Kernel { source: CLIP, entry: "clip_parts" },
+    Kernel { source: CLIP, entry: "clip_factor" },
+    Kernel { source: CLIP, entry: "clip_gradients" },
     Kernel { source: OPTIMIZER, entry: "adam" },
     Kernel { source: OPTIMIZER, entry: "adagrad" },
     Kernel { source: OPTIMIZER, entry: "momentum" },

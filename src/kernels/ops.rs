@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::clip::Clip;
 use super::{Place, weight_grad};
 use crate::data::Batch;
 use crate::optim::{Formula, Rule};
@@ -22,9 +23,19 @@ pub enum StepOp {
     LevelInputGrad(usize),
     LossSums,
     WeightGrad,
-    /// Of norms' weights and biases, where there are any.
+    /// Of weights and biases of norms over rows, where there are any. Those of norms over batches are had with their level's
+    /// gradient.
     NormGrad,
+    /// What the batch's table rows add to the norm of all gradients, where they are clipped.
+    ClipSquares,
+    /// The sum of all squares, in parts.
+    ClipParts,
+    /// The norm, and the factor by it.
+    ClipFactor,
+    ClipGradients,
     Optimizer,
+    /// The running means and variances of norms over batches, where there are any.
+    NormStatistics,
     /// The table rows of the batch.
     EmbeddingUpdate,
     /// Telling the table rows of the batch from the others.
@@ -43,6 +54,8 @@ pub fn forward_ops(plan: &Plan) -> impl Iterator<Item = StepOp> + use<> {
 pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item = StepOp> + use<> {
     let moves_others = rule.moves_others(plan.embedding.parameters.len());
     let others = if moves_others { &[StepOp::EmbeddingMarks, StepOp::EmbeddingOthers][..] } else { &[] };
+    let clip = [StepOp::ClipSquares, StepOp::ClipParts, StepOp::ClipFactor, StepOp::ClipGradients];
+    let clips = rule.clip_norm.is_some();
     let levels = plan.levels.len();
     let forward = (0..levels).map(StepOp::LevelForward);
     let backward = (0..levels).rev().map(StepOp::LevelInputGrad);
@@ -54,8 +67,11 @@ pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item 
         .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
         .chain([StepOp::LossSums, StepOp::WeightGrad])
-        .chain(plan.norms().next().map(|_| StepOp::NormGrad))
-        .chain([StepOp::Optimizer, StepOp::EmbeddingUpdate])
+        .chain(plan.row_norms().next().map(|_| StepOp::NormGrad))
+        .chain(clip.into_iter().filter(move |_| clips))
+        .chain([StepOp::Optimizer])
+        .chain(plan.normalizes_batches().then_some(StepOp::NormStatistics))
+        .chain([StepOp::EmbeddingUpdate])
         .chain(others.iter().copied())
 }
 
@@ -71,7 +87,12 @@ impl fmt::Display for StepOp {
             Self::LossSums => write!(f, "loss sums"),
             Self::WeightGrad => write!(f, "weight gradients"),
             Self::NormGrad => write!(f, "norms' gradients"),
+            Self::ClipSquares => write!(f, "clip, squares of rows"),
+            Self::ClipParts => write!(f, "clip, parts"),
+            Self::ClipFactor => write!(f, "clip, factor"),
+            Self::ClipGradients => write!(f, "clip, gradients"),
             Self::Optimizer => write!(f, "optimizer"),
+            Self::NormStatistics => write!(f, "running statistics"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
             Self::EmbeddingMarks => write!(f, "embedding marks"),
             Self::EmbeddingOthers => write!(f, "embedding update of other rows"),
@@ -101,7 +122,7 @@ fn update_cost(formula: Formula) -> (f64, f64) {
     (flops, 2.0 * (1 + arrays) as f64)
 }
 
-/// Floating-point operations of a layer normalisation for one element: its part in the two sums, and the result.
+/// Floating-point operations of a norm for one element: its part in the two sums, and the result.
 const NORM_FLOPS: f64 = 8.0;
 
 impl StepOp {
@@ -137,14 +158,36 @@ impl StepOp {
             }
             Self::WeightGrad => weight_grad_cost(place, rows),
             Self::NormGrad => {
-                let columns = norm_columns(plan.norms(), plan);
+                let columns = norm_columns(plan.row_norms(), plan);
                 let slots = weight_grad::slots(place.capacity) as f64;
                 Cost { flops: 3.0 * rows * columns, bytes: 4.0 * columns * 2.0 * (rows + slots) }
+            }
+            Self::ClipSquares => {
+                let (gathered, touched) = (gathered_floats(plan, batch), all_touched_floats(plan, batch));
+                Cost { flops: gathered + 2.0 * touched, bytes: 4.0 * gathered }
+            }
+            Self::ClipParts => {
+                let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
+                let segments = batch.segments.rows.len() as f64;
+                Cost { flops: n * (slots + 2.0) + segments, bytes: 4.0 * (n * slots + segments) }
+            }
+            Self::ClipFactor => {
+                let parts = f64::from(Clip::new(plan, batch.segments.rows.len(), 0.0).parts);
+                Cost { flops: parts, bytes: 4.0 * parts }
+            }
+            Self::ClipGradients => {
+                let slots = plan.dense.len * weight_grad::slots(place.capacity);
+                let floats = slots as f64 + rows * plan.input.width() as f64;
+                Cost { flops: floats, bytes: 8.0 * floats }
             }
             Self::Optimizer => {
                 let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
                 let (flops, floats) = update_cost(rule.optimizer.formula());
                 Cost { flops: n * (flops + slots), bytes: 4.0 * n * (floats + slots) }
+            }
+            Self::NormStatistics => {
+                let columns = norm_columns(plan.norms(), plan);
+                Cost { flops: 7.0 * columns, bytes: 4.0 * 6.0 * columns }
             }
             Self::EmbeddingUpdate => {
                 let gathered = gathered_floats(plan, batch);
@@ -202,7 +245,9 @@ fn level_cost(plan: &Plan, level: &Level, rows: f64) -> Cost {
     let flops = flops + NORM_FLOPS * norms;
     let inputs = level.inputs().into_iter().map(width).sum::<f64>();
     // A hidden tensor is written, and read by the layer behind it; a norm's is written once more; a mix reads its experts.
-    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>() + 3.0 * norms;
+    // Norms over a batch read it again for its statistics.
+    let norm_moves = if plan.normalizes_batches() { 4.0 } else { 3.0 };
+    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>() + norm_moves * norms;
     let mixes = level.gates.iter().map(|g| width(g.output)).sum::<f64>();
     let weights = linears(level).map(|l| width(l.input) * width(l.output)).sum::<f64>();
     Cost { flops: rows * flops, bytes: 4.0 * (rows * (inputs + hidden + mixes) + weights) }

@@ -1,9 +1,9 @@
 //! A step's numbers and its batch, as the shaders read them.
 
 use super::{Place, embedding, shader_struct, weight_grad};
-use crate::data::{Batch, BatchSize};
+use crate::data::{Batch, BatchSize, Segments};
 use crate::optim::{self, Rule};
-use crate::plan::Plan;
+use crate::plan::{Placement, Plan};
 
 shader_struct! {
     /// `Step` of `shaders/lib/step.wgsl`, which says what each number is.
@@ -44,7 +44,8 @@ shader_struct! {
         pub momentum: f32,
         pub decay: f32,
         pub keep: f32,
-        pub padding: [f32; 2],
+        pub counts: f32,
+        pub padding: f32,
         pub betas: [f32; 4],
     }
 }
@@ -58,7 +59,8 @@ impl From<optim::Constants> for Constants {
             momentum: c.momentum as f32,
             decay: c.decay as f32,
             keep: c.keep as f32,
-            padding: [0.0; 2],
+            counts: c.counts as f32,
+            padding: 0.0,
             betas: [c.beta1, c.beta2, 1.0 - c.beta1, 1.0 - c.beta2].map(|b| b as f32),
         }
     }
@@ -118,8 +120,7 @@ impl BatchWords {
         let segments = &batch.segments;
         let table = |&table: &u32| &plan.embedding.parameters[table as usize];
         step.segment_rows = self.len();
-        let rows = segments.tables.iter().map(table).zip(&segments.rows);
-        self.0.extend(rows.map(|(table, &row)| ((table.offset + row as usize * table.stride) / 4) as u32));
+        self.0.extend((0..segments.rows.len()).scan(0, |first, segment| Some(place(plan, segments, first, segment))));
         step.segment_widths = self.len();
         self.0.extend(segments.tables.iter().map(|t| (table(t).stride / 4) as u32));
         step.segment_starts = self.words(&segments.starts);
@@ -153,6 +154,21 @@ impl BatchWords {
     fn floats(&mut self, floats: &[f32]) -> u32 {
         self.words(bytemuck::cast_slice(floats))
     }
+}
+
+/// The first vec4 of a segment's row: among all tables, or, of a table on the host, among the rows of the batch, which come
+/// alone. `first` is the first segment of the table, as far as those before tell.
+fn place(plan: &Plan, segments: &Segments, first: &mut usize, segment: usize) -> u32 {
+    let number = segments.tables[segment];
+    if segments.tables[*first] != number {
+        *first = segment;
+    }
+    let table = &plan.embedding.parameters[number as usize];
+    let float = match plan.placements[number as usize] {
+        Placement::Device => table.offset + segments.rows[segment] as usize * table.stride,
+        Placement::Host => (segment - *first) * table.stride,
+    };
+    (float / 4) as u32
 }
 
 /// Per task: its weight over the samples in its mask; 0 where there is none, so that it adds nothing.

@@ -61,10 +61,22 @@ pub struct Constants {
     pub keep: f64,
     pub beta1: f64,
     pub beta2: f64,
+    /// 1 where its gradients count in the norm that clips; 0 of a frozen table.
+    pub counts: f64,
 }
 
 impl Default for Constants {
     fn default() -> Self {
-        Self { rate: 0.0, root: 1.0, eps: 0.0, momentum: 0.0, decay: 0.0, keep: 1.0, beta1: 0.0, beta2: 0.0 }
+        Self {
+            rate: 0.0,
+            root: 1.0,
+            eps: 0.0,
+            momentum: 0.0,
+            decay: 0.0,
+            keep: 1.0,
+            beta1: 0.0,
+            beta2: 0.0,
+            counts: 1.0,
+        }
     }
 }

@@ -28,6 +28,9 @@ pub use schedule::{ConstantRate, Cosine, Exponential, Schedule, Staircase};
 pub use sgd::{Sgd, SparseSgd};
 pub use table::{TableOptimizer, TableRule};
 
+/// What is added to the norm of all gradients where they are clipped by it, as `torch.nn.utils.clip_grad_norm_` does.
+pub const CLIP_EPS: f64 = 1e-6;
+
 /// `train.optimizer`, by `kind = "..."`; the other keys are those of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]

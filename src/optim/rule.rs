@@ -12,6 +12,8 @@ pub struct Rule {
     /// Tables' own, by number; tables behind the last have none.
     pub own: Vec<Option<TableRule>>,
     pub schedule: Schedule,
+    /// The largest norm of all gradients that is let through as it is; none where they are not clipped.
+    pub clip_norm: Option<f64>,
     /// What the step's random numbers come of.
     pub seed: u64,
 }

@@ -89,7 +89,7 @@ impl TableRule {
             Self::Adagrad(o) => o.at(factor),
             Self::RowwiseAdagrad(o) => o.at(factor),
             Self::Sgd(o) => o.at(factor),
-            Self::Frozen => Constants::default(),
+            Self::Frozen => Constants { counts: 0.0, ..Constants::default() },
         }
     }
 

@@ -12,6 +12,17 @@ pub enum Pooling {
     Sum,
 }
 
+/// Where an embedding table lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Placement {
+    /// In the device's memory.
+    #[default]
+    Device,
+    /// In the host's memory; the rows of a batch travel. On the device `cpu` that is the same.
+    Host,
+}
+
 /// An embedding table of `rows` vectors of `dim` floats. Row 0 is for unknown and missing ids.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {

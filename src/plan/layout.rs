@@ -1,5 +1,9 @@
 //! Where each parameter lies in a flat block of floats.
 
+use std::ops::Range;
+
+use super::Rows;
+
 /// The next multiple of four.
 pub const fn pad4(n: usize) -> usize {
     n.next_multiple_of(4)
@@ -31,6 +35,20 @@ impl Parameter {
         self.rows * self.cols == 0
     }
 
+    /// Its rows; those of a vector are its elements.
+    pub fn by_rows(&self) -> Rows {
+        match self.shape.len() {
+            1 => Rows { count: self.cols, cols: 1, stride: 1 },
+            _ => Rows { count: self.rows, cols: self.cols, stride: self.stride },
+        }
+    }
+
+    /// Where some of these lie in the block.
+    pub fn floats(&self, rows: Range<usize>) -> Range<usize> {
+        let own = self.by_rows().floats(rows);
+        self.offset + own.start..self.offset + own.end
+    }
+
     /// Its values in a block, row by row, without padding.
     pub fn unpack<T: Copy>(&self, block: &[T]) -> Vec<T> {
         self.row_ranges().flat_map(|range| block[range].iter().copied()).collect()
@@ -43,7 +61,7 @@ impl Parameter {
         }
     }
 
-    fn row_ranges(&self) -> impl Iterator<Item = std::ops::Range<usize>> + use<> {
+    fn row_ranges(&self) -> impl Iterator<Item = Range<usize>> + use<> {
         let (offset, stride, cols) = (self.offset, self.stride, self.cols);
         (0..self.rows).map(move |r| offset + r * stride..offset + r * stride + cols)
     }

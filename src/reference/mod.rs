@@ -9,8 +9,11 @@ mod vector;
 
 mod activation;
 mod arena;
+mod batch_norm;
+pub(crate) mod clip;
 mod dropout;
 mod embedding;
+mod layers;
 mod level;
 mod loss;
 mod matmul;
@@ -36,6 +39,7 @@ use crate::optim::{Formulas, Rule};
 use crate::plan::{self, Masks, Parameters, Plan, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
+use layers::Layers;
 use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
@@ -43,6 +47,7 @@ use table_update::{TableUpdate, Touched};
 use transposed::Transposed;
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
+pub use batch_norm::Statistics;
 pub use loss::loss_terms;
 pub use matmul::Product;
 pub use memory::memory;
@@ -63,6 +68,10 @@ pub struct Reference<T> {
     state: Option<OptimizerState<T>>,
     /// Of the dense block, in the last step.
     dense_grads: Vec<T>,
+    /// Of each segment of the last batch, the squares of its gradient, where gradients are clipped.
+    squares: Vec<T>,
+    /// The norm of all gradients in the last step, likewise.
+    norm: Option<T>,
     strips: Vec<Strip>,
     columns: Columns,
     blocks: Vec<Block<T>>,
@@ -72,6 +81,8 @@ pub struct Reference<T> {
     broken: Option<Broken>,
     /// What steps drop; none where they drop nothing.
     masks: Option<Masks>,
+    /// What norms over batches compute with.
+    statistics: Statistics<T>,
 }
 
 /// What a block of rows goes through.
@@ -89,6 +100,8 @@ struct Block<T> {
     values: Arena<T>,
     grads: Arena<T>,
     sums: Vec<BlockSums>,
+    /// Its part in the batch's statistics, laid out as [`Plan::statistics`].
+    partials: Vec<T>,
 }
 
 /// Whether the gradient by the input slot is computed.
@@ -113,6 +126,8 @@ impl<T: Real> Reference<T> {
             transposed: Transposed::new(&plan),
             state: None,
             dense_grads: vec![T::ZERO; plan.dense.len],
+            squares: Vec::new(),
+            norm: None,
             strips: weight_grad::strips(&plan),
             columns: Columns::new(&plan),
             blocks: Vec::new(),
@@ -120,6 +135,7 @@ impl<T: Real> Reference<T> {
             sums: vec![TaskSums::default(); plan.tasks.len()],
             broken: None,
             masks: None,
+            statistics: Statistics::new(&plan),
             plan,
             parameters,
         }
@@ -142,8 +158,10 @@ impl<T: Real> Reference<T> {
             return;
         }
         self.keep_state(rule);
+        self.norm = rule.clip_norm.map(|most| self.clip(batch, rule, most));
         self.update_dense(batch, rule, step);
         self.update_embedding(batch, rule, step);
+        self.track_statistics(batch);
     }
 
     /// The logits of a batch, `[rows, tasks]`.
@@ -193,32 +211,40 @@ impl<T: Real> Reference<T> {
 
     fn forward(&mut self, batch: &Batch) {
         self.reserve(batch);
-        let (pass, blocks) = self.pass(None);
+        let (pass, statistics, blocks) = self.pass(None);
+        statistics.take_running(pass.plan, &pass.parameters.statistics);
         blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            block.forward(&pass, batch, block_rows(batch, b));
+            block.forward(&pass, statistics, batch, block_rows(batch, b));
         });
     }
 
     fn forward_and_backward(&mut self, batch: &Batch, input_grad: InputGrad) {
         self.reserve(batch);
         loss::inverse_counts(batch, &mut self.inverse_counts);
-        let (pass, blocks) = self.pass(self.masks);
-        blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            let rows = block_rows(batch, b);
-            block.forward(&pass, batch, rows.clone());
-            block.loss(&pass, batch, rows.clone());
-            block.backward(&pass, rows, input_grad);
-        });
+        let (pass, statistics, blocks) = self.pass(self.masks);
+        let (blocks, wants) = (&mut blocks[..block_count(batch)], input_grad == InputGrad::Wanted);
+        let wanted = |slot| wants || slot != pass.plan.input_slot;
+        if pass.plan.takes_statistics_of(batch.rows) {
+            by_layers(&pass, statistics, blocks, batch, wanted);
+        } else {
+            statistics.take_running(pass.plan, &pass.parameters.statistics);
+            blocks.par_iter_mut().enumerate().for_each(|(b, block)| {
+                let rows = block_rows(batch, b);
+                block.forward(&pass, statistics, batch, rows.clone());
+                block.loss(&pass, batch, rows.clone());
+                block.backward(&pass, statistics, rows, wanted);
+            });
+        }
         for (b, block) in self.blocks[..block_count(batch)].iter().enumerate() {
             loss::add_sums(&self.plan, batch, block_rows(batch, b), &block.values, &block.sums, &mut self.sums);
         }
     }
 
-    /// What all blocks read, and the blocks.
-    fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut [Block<T>]) {
+    /// What all blocks read, what norms compute with, and the blocks.
+    fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut Statistics<T>, &mut [Block<T>]) {
         self.transposed.refresh(&self.plan, &self.parameters.dense);
-        let Self { plan, columns, parameters, transposed, inverse_counts, blocks, .. } = self;
-        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, blocks)
+        let Self { plan, columns, parameters, transposed, inverse_counts, statistics, blocks, .. } = self;
+        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, statistics, blocks)
     }
 
     fn reserve(&mut self, batch: &Batch) {
@@ -232,7 +258,7 @@ impl<T: Real> Reference<T> {
         (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
     }
 
-    /// Sums each strip's gradient and applies the optimizer to it.
+    /// Sums each strip's gradient, unless clipping has, and applies the optimizer to it.
     fn update_dense(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         let Some(OptimizerState { dense: Arrays { arrays: [first, second], .. }, .. }) = &mut self.state else {
             return;
@@ -242,7 +268,9 @@ impl<T: Real> Reference<T> {
         let state = State { parameters: &mut self.parameters.dense, first, second };
         let data = (self.dense_grads.as_mut_slice(), state);
         for_each_strip(&self.strips, data, &|strip, (grads, state)| {
-            strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            if rule.clip_norm.is_none() {
+                strip.gradient(plan, block_rows_of(blocks, batch), grads);
+            }
             optimizer::update(&update, state, grads);
         });
     }
@@ -287,13 +315,18 @@ impl<T: Real> Reference<T> {
         self.state.as_ref().and_then(OptimizerState::formulas)
     }
 
-    /// The floats of a tensor of the state, padding included.
-    fn floats(&mut self, tensor: &StateTensor) -> &mut [T] {
+    /// The floats of rows of a tensor of the state, padding included.
+    fn floats(&mut self, tensor: &StateTensor, rows: Range<usize>) -> &mut [T] {
+        &mut self.all_floats(tensor)[tensor.rows().floats(rows)]
+    }
+
+    fn all_floats(&mut self, tensor: &StateTensor) -> &mut [T] {
         let own = tensor.parameter.offset..tensor.parameter.offset + tensor.parameter.len();
         match (tensor.block, tensor.array, &mut self.state) {
             (plan::Block::Dense, Some(array), Some(state)) => &mut state.dense.arrays[array.number][own],
             (plan::Block::Table(table), Some(array), Some(state)) => &mut state.tables[table].arrays[array.number],
             (plan::Block::Dense, ..) => &mut self.parameters.dense[own],
+            (plan::Block::Statistics, ..) => &mut self.parameters.statistics[own],
             (plan::Block::Table(_), ..) => &mut self.parameters.embedding[own],
         }
     }
@@ -315,28 +348,38 @@ impl<T: Real> Block<T> {
             values: Arena::new(plan, BLOCK_ROWS),
             grads: Arena::new(plan, BLOCK_ROWS),
             sums: vec![BlockSums::default(); plan.tasks.len()],
+            partials: vec![T::ZERO; plan.statistics.len],
         }
     }
 
-    fn forward(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
+    fn embed(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
         let tables = &pass.parameters.embedding;
-        embedding::embedding_forward(pass.plan, pass.columns, tables, batch, rows.clone(), &mut self.values);
-        let mut rows = self.rows(pass, rows);
+        embedding::embedding_forward(pass.plan, pass.columns, tables, batch, rows, &mut self.values);
+    }
+
+    fn forward(&mut self, pass: &Pass<T>, statistics: &Statistics<T>, batch: &Batch, rows: Range<usize>) {
+        self.embed(pass, batch, rows.clone());
+        let mut rows = self.rows(pass, statistics, rows);
         pass.plan.blocks().for_each(|level| level::level_forward(level, &mut rows));
     }
 
     fn loss(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
-        let Self { values, grads, sums } = self;
+        let Self { values, grads, sums, .. } = self;
         loss::loss_and_grad(pass.plan, batch, rows, pass.inverse_counts, values, grads, sums);
     }
 
-    fn backward(&mut self, pass: &Pass<T>, rows: Range<usize>, input_grad: InputGrad) {
-        let mut rows = self.rows(pass, rows);
-        let wanted = |slot| slot != pass.plan.input_slot || input_grad == InputGrad::Wanted;
-        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, wanted, &mut rows));
+    fn backward(
+        &mut self,
+        pass: &Pass<T>,
+        statistics: &Statistics<T>,
+        rows: Range<usize>,
+        wanted: impl Fn(TensorId) -> bool,
+    ) {
+        let mut rows = self.rows(pass, statistics, rows);
+        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, &wanted, &mut rows));
     }
 
-    fn rows<'a>(&'a mut self, pass: &Pass<'a, T>, rows: Range<usize>) -> Rows<'a, T> {
+    fn rows<'a>(&'a mut self, pass: &Pass<'a, T>, statistics: &'a Statistics<T>, rows: Range<usize>) -> Rows<'a, T> {
         Rows {
             plan: pass.plan,
             dense: &pass.parameters.dense,
@@ -346,8 +389,25 @@ impl<T: Real> Block<T> {
             rows: rows.len(),
             first_row: rows.start,
             masks: pass.masks,
+            statistics,
+            partials: &mut self.partials,
         }
     }
+}
+
+/// A step's pass forward and backward, layer by layer over all blocks.
+fn by_layers<T: Real>(
+    pass: &Pass<T>,
+    statistics: &mut Statistics<T>,
+    blocks: &mut [Block<T>],
+    batch: &Batch,
+    wanted: impl Fn(TensorId) -> bool + Sync,
+) {
+    blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.embed(pass, batch, block_rows(batch, b)));
+    let mut layers = Layers { pass, statistics, blocks, batch };
+    pass.plan.blocks().for_each(|level| layers.forward(level));
+    layers.blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.loss(pass, batch, block_rows(batch, b)));
+    pass.plan.blocks().rev().for_each(|level| layers.input_grad(level, &wanted));
 }
 
 fn block_count(batch: &Batch) -> usize {
@@ -375,6 +435,9 @@ impl Executor for Reference<f32> {
     }
 
     fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
+        if let Some(norm) = self.norm {
+            return Ok(Some(norm.to_f64()).filter(|&norm| norm > 0.0));
+        }
         let squares: f64 = self.dense_grads.iter().map(|&g| f64::from(g) * f64::from(g)).sum();
         Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
     }
@@ -401,16 +464,17 @@ impl Executor for Reference<f32> {
         self.plan.state(self.formulas().as_ref()).map(|t| (t.name(), t.alone().shape)).collect()
     }
 
-    fn read_state(&mut self, name: &str) -> Result<Vec<f32>, ExecutorError> {
+    fn read_rows(&mut self, name: &str, rows: Range<usize>) -> Result<Vec<f32>, ExecutorError> {
         let (plan, formulas) = (self.plan.clone(), self.formulas());
         let tensor = plan.state_tensor(formulas.as_ref(), name);
-        Ok(tensor.alone().unpack(self.floats(&tensor)))
+        Ok(tensor.rows().unpack(self.floats(&tensor, rows)))
     }
 
-    fn write_state(&mut self, name: &str, values: &[f32]) -> Result<(), ExecutorError> {
+    fn write_rows(&mut self, name: &str, first: usize, values: &[f32]) -> Result<(), ExecutorError> {
         let (plan, formulas) = (self.plan.clone(), self.formulas());
         let tensor = plan.state_tensor(formulas.as_ref(), name);
-        tensor.alone().pack(values, self.floats(&tensor));
+        let rows = first..first + values.len() / tensor.rows().cols.max(1);
+        tensor.rows().pack(values, self.floats(&tensor, rows));
         Ok(())
     }
 }

@@ -108,15 +108,8 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         }
     }
 
-    /// The segments of a table.
-    fn segments(&self, table: usize) -> Range<usize> {
-        let of = &self.batch.segments.tables;
-        let bound = |table: usize| of.partition_point(|&t| (t as usize) < table);
-        bound(table)..bound(table + 1)
-    }
-
     fn update_by_row(&self, update: &Update<T>, table: usize, rows: Rows<T>) {
-        let (segments, start) = (self.segments(table), self.plan.embedding.parameters[table].offset);
+        let (segments, start) = (self.batch.segments.of(table), self.plan.embedding.parameters[table].offset);
         for_each_run(segments, RUN_ROWS, start, rows, &|s| self.range(s).start, &|run, from, rows| {
             for segment in run {
                 let row = self.range(segment);
@@ -129,7 +122,7 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     }
 
     fn update_table(&self, update: &TableUpdate<T>, table: usize, state: State<T>) {
-        let (segments, start) = (self.segments(table), self.plan.embedding.parameters[table].offset);
+        let (segments, start) = (self.batch.segments.of(table), self.plan.embedding.parameters[table].offset);
         for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
             for segment in run.clone() {

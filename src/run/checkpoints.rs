@@ -85,10 +85,10 @@ impl Checkpoints {
         let json = serde_json::to_string(note).map_err(io::Error::other)?;
         let metadata = BTreeMap::from([("polygate".to_owned(), json)]);
         let (tensors, at) = (executor.state(), note.train.at());
-        checkpoint::write_with(&path, &tensors, &metadata, |name| -> Result<_, TrainError> {
+        checkpoint::write_with(&path, &tensors, &metadata, |name, rows| -> Result<_, TrainError> {
             Ok(match is_parameter(name) {
-                true => read_finite(executor, name, at)?.into(),
-                false => executor.read_state(name)?.into(),
+                true => read_finite(executor, name, rows, at)?.into(),
+                false => executor.read_rows(name, rows)?.into(),
             })
         })?;
         for old in self.newest_first().into_iter().skip(self.keep) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{CONFIG, RunError, SCHEMA, parameters_file};
-use crate::checkpoint;
+use crate::checkpoint::Reader;
 use crate::config::Config;
 use crate::data::Schema;
 use crate::plan::{Parameters, Plan};
@@ -36,8 +36,7 @@ impl Run {
         let schema: Schema = serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
         schema.check(&config.task).map_err(damaged)?;
         let plan = Arc::new(plan(&config, &schema)?);
-        let tensors = checkpoint::read(&path.join(parameters_file(which)))?;
-        let parameters = Parameters::from_tensors(&plan, &tensors)?;
+        let parameters = Parameters::read(&plan, &mut Reader::open(&path.join(parameters_file(which)))?)?;
         Ok(Self { config, schema, plan, parameters })
     }
 }

@@ -35,7 +35,7 @@ use crate::initial::InitialError;
 use crate::model::ModelError;
 use crate::plan::{Parameters, Plan};
 use crate::tensorboard::EventFile;
-use crate::train::{Event, Fitted, Keeper, Prepared, TrainError, TrainState, read_finite};
+use crate::train::{Event, Fitted, Keeper, Prepared, TrainError, TrainState, read_finite, write_all};
 use checkpoints::{Checkpoints, Digests, Note};
 
 /// A run folder that cannot be made or read.
@@ -132,7 +132,7 @@ impl RunFolder {
         folder.checkpoints.make_folder().map_err(|source| RunError::Create { path: folder.path.clone(), source })?;
         write_atomically(&folder.path.join(SCHEMA), |w| Ok(serde_json::to_writer(w, &p.schema)?))?;
         if let Some(init) = init {
-            checkpoint::write(&folder.path.join(INIT), &init.to_tensors(&p.plan), &BTreeMap::new())?;
+            init.write(&p.plan, &folder.path.join(INIT))?;
         }
         write_atomically(&folder.path.join(CONFIG), |w| w.write_all(config.as_bytes()))?;
         Ok(folder)
@@ -213,16 +213,13 @@ impl Keeper for RunFolder {
         let metadata: BTreeMap<String, String> = numbers.map(|(k, v)| (k.into(), v)).into();
         let mut tensors = executor.state();
         tensors.retain(|(name, _)| is_parameter(name));
-        let values = |name: &str| read_finite(executor, name, at).map(Into::into);
+        let values = |name: &str, rows| read_finite(executor, name, rows, at).map(Into::into);
         checkpoint::write_with(&self.path.join(parameters_file(which)), &tensors, &metadata, values)
     }
 
     fn recall_best(&mut self, executor: &mut dyn Executor) -> Result<(), TrainError> {
         let mut reader = checkpoint::Reader::open(&self.path.join(parameters_file(Which::Best)))?;
-        for (name, _) in reader.tensors() {
-            executor.write_state(&name, &reader.read(&name)?)?;
-        }
-        Ok(())
+        write_all(executor, &mut reader)
     }
 
     fn checkpoint(&mut self, executor: &mut dyn Executor, state: &TrainState) -> Result<(), TrainError> {

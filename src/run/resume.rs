@@ -12,7 +12,10 @@ use crate::device::Device;
 use crate::train::{Prepared, Start};
 
 /// What may differ between a run and its continuation: it changes no result.
-const FREE: [&str; 2] = ["train.keep_checkpoints", "train.data_on_device_mb"];
+fn is_free(key: &str) -> bool {
+    let of_table = key.starts_with("table.") && key.ends_with(".placement");
+    of_table || ["train.keep_checkpoints", "train.data_on_device_mb"].contains(&key)
+}
 
 impl RunFolder {
     /// Opens a run's folder to go on from its newest whole checkpoint. What was written after that is taken back.
@@ -90,7 +93,7 @@ fn differences(theirs: &Config, ours: &Config) -> Vec<String> {
         found.map_or_else(|| "not set".to_owned(), |(_, value)| value.clone())
     };
     let keys: BTreeSet<&str> = theirs.iter().chain(&ours).map(|(key, _)| key.as_str()).collect();
-    let differing = keys.into_iter().filter(|key| !FREE.contains(key)).filter_map(|key| {
+    let differing = keys.into_iter().filter(|key| !is_free(key)).filter_map(|key| {
         let (a, b) = (find(&theirs, key), find(&ours, key));
         (a != b).then(|| format!("{key} was {a} and is {b}"))
     });
@@ -136,5 +139,8 @@ mod tests {
     fn what_changes_no_result_may_differ() {
         let ours = config("[train]\nkeep_checkpoints = 9\ndata_on_device_mb = 0");
         assert!(differences(&config(""), &ours).is_empty());
+        let [theirs, ours] =
+            ["device", "host"].map(|place| config(&format!("[[table]]\nname = \"a\"\nplacement = \"{place}\"")));
+        assert!(differences(&theirs, &ours).is_empty());
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{During, Event, Keeper, Prepared, Saved, TrainError, TrainState, Which};
+use super::{During, Event, Keeper, Prepared, Saved, TrainError, TrainState, Which, write_all};
 use crate::alarms::{self, Alarm, GateSample, Sample};
 use crate::checkpoint;
 use crate::data::{Batch, Batches, Contents, Dataset, Order};
@@ -104,9 +104,7 @@ fn open(p: &Prepared, device: &Device, start: Start) -> Result<(TrainState, Box<
             let mut executor = device.open_with(p.plan.clone(), none, batch_size, state.variants)?;
             executor.prepare(&p.rule())?;
             checkpoint::check(&executor.state(), &tensors.tensors())?;
-            for (name, _) in executor.state() {
-                executor.write_state(&name, &tensors.read(&name)?)?;
-            }
+            write_all(executor.as_mut(), &mut tensors)?;
             Ok((state, executor))
         }
     }

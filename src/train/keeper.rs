@@ -1,9 +1,11 @@
 //! What is kept of a run, and where: a folder keeps files, memory keeps the best parameters alone.
 
 use std::io;
+use std::ops::Range;
 
 use super::{TrainError, TrainState};
 use crate::alarms::{Alarm, GateSample};
+use crate::checkpoint::{Reader, pieces};
 use crate::evaluate::Evaluation;
 use crate::executor::{Executor, Progress, is_parameter};
 
@@ -94,8 +96,9 @@ impl Keeper for Memory {
 
     fn keep(&mut self, which: Which, executor: &mut dyn Executor, at: (usize, u64)) -> Result<(), TrainError> {
         if which == Which::Best {
-            let names = executor.state().into_iter().map(|(name, _)| name).filter(|name| is_parameter(name));
-            let values = names.map(|name| read_finite(executor, &name, at).map(|values| (name, values)));
+            let parameters = executor.state().into_iter().filter(|(name, _)| is_parameter(name));
+            let values = parameters
+                .map(|(name, shape)| read_finite(executor, &name, 0..shape[0], at).map(|values| (name, values)));
             self.best = values.collect::<Result<_, _>>()?;
         }
         Ok(())
@@ -110,14 +113,32 @@ impl Keeper for Memory {
     }
 }
 
-/// The values of a tensor of the state, as they may be kept `at` an epoch and a step.
+/// The values of rows of a tensor of the state, as they may be kept `at` an epoch and a step.
 ///
 /// # Errors
 /// The device's, or where a value is not finite: the last update of all has no loss behind it that would tell.
-pub fn read_finite(executor: &mut dyn Executor, name: &str, at: (usize, u64)) -> Result<Vec<f32>, TrainError> {
-    let values = executor.read_state(name)?;
+pub fn read_finite(
+    executor: &mut dyn Executor,
+    name: &str,
+    rows: Range<usize>,
+    at: (usize, u64),
+) -> Result<Vec<f32>, TrainError> {
+    let values = executor.read_rows(name, rows)?;
     match values.iter().all(|x| x.is_finite()) {
         true => Ok(values),
         false => Err(TrainError::ParameterNotFinite { step: at.1, epoch: at.0, parameter: name.into() }),
     }
+}
+
+/// Replaces every tensor of the state that a file has, some rows at a time.
+///
+/// # Errors
+/// The device's, or where the file cannot be read.
+pub fn write_all(executor: &mut dyn Executor, file: &mut Reader) -> Result<(), TrainError> {
+    for (name, shape) in file.tensors() {
+        for rows in pieces(&shape) {
+            executor.write_rows(&name, rows.start, &file.read_rows(&name, rows.clone())?)?;
+        }
+    }
+    Ok(())
 }

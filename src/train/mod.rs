@@ -6,7 +6,7 @@ mod memory;
 mod state;
 
 pub use fit::{Fitted, Start, fit};
-pub use keeper::{During, Event, Keeper, Memory, Which, read_finite};
+pub use keeper::{During, Event, Keeper, Memory, Which, read_finite, write_all};
 pub use state::{Best, Saved, TrainState};
 
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::checkpoint::{self, CheckpointError, NamedTensor};
-use crate::config::{Config, TableError, table_rules};
+use crate::checkpoint::{CheckpointError, Reader};
+use crate::config::{Config, TableError, check_placements, placements, table_rules};
 use crate::data::{self, Contents, DataError, Dataset, Loading, Schema, TrainRows};
 use crate::evaluate::{BestBy, BestByError};
 use crate::executor::{Executor, ExecutorError};
@@ -119,6 +119,7 @@ pub fn prepare_from(config: Config, data_dir: &Path, run: Option<&Schema>) -> Re
     let rows = Rows::load(&config, data_dir, run)?;
     let plan = Arc::new(plan(&config, &rows.schema)?);
     let table_rules = table_rules(&config.table, &plan.input)?;
+    check_placements(&plan, &Rule { own: table_rules.clone(), ..config.rule(1) })?;
     let best_by = BestBy::parse(config.train.best.as_deref(), &plan)?;
     initial::check(&plan, &config.table)?;
     if let (Some(patience), None) = (config.train.patience, &rows.valid) {
@@ -145,7 +146,8 @@ pub fn prepare_from(config: Config, data_dir: &Path, run: Option<&Schema>) -> Re
 pub fn plan(config: &Config, schema: &Schema) -> Result<Plan, ModelError> {
     let tasks = config.task.iter().map(|t| Task { name: t.name.clone(), kind: t.kind, weight: t.weight });
     let units: Vec<_> = config.task.iter().map(|t| t.tower_units.clone()).collect();
-    model::build(&config.model, tasks.collect(), &units, schema.input().clone())
+    let plan = model::build(&config.model, tasks.collect(), &units, schema.input().clone())?;
+    Ok(Plan { placements: placements(&config.table, &plan.input), ..plan })
 }
 
 impl Prepared {
@@ -155,7 +157,7 @@ impl Prepared {
     /// Where a file cannot be read or does not fit the model.
     pub fn parameters(&self, init: Option<&Path>) -> Result<Parameters<f32>, InitialError> {
         if let Some(path) = init {
-            return Ok(Parameters::from_tensors(&self.plan, &checkpoint::read(path)?)?);
+            return Ok(Parameters::read(&self.plan, &mut Reader::open(path)?)?);
         }
         let mut parameters = Parameters::init(&self.plan, seed::derive(self.config.seed, "init"));
         initial::read_tables(&self.plan, &self.config.table, &self.data_dir, &mut parameters)?;
@@ -166,8 +168,8 @@ impl Prepared {
     ///
     /// # Errors
     /// Where they do not fit the model.
-    pub fn grown(&self, run: &[NamedTensor]) -> Result<Parameters<f32>, CheckpointError> {
-        Parameters::grow(&self.plan, run, seed::derive(self.config.seed, "continue"))
+    pub fn grown(&self, run: &Plan, parameters: Parameters<f32>) -> Result<Parameters<f32>, CheckpointError> {
+        Parameters::grow(&self.plan, run, parameters, seed::derive(self.config.seed, "continue"))
     }
 
     /// The data of evaluations, with its name: validation rows, else test rows.

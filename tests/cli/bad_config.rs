@@ -74,10 +74,17 @@ fn numbers_out_of_range_are_named() {
         ("train.optimizer.weight_decay=-1", "train.optimizer.weight_decay = -1"),
         ("train.embedding_optimizer={ kind = \"lazy_adam\", l2 = -1 }", "train.embedding_optimizer.l2 = -1"),
         ("train.schedule={ kind = \"step\", every = 0 }", "train.schedule.every = 0"),
+        ("train.clip_norm=0", "train.clip_norm = 0"),
         ("task.1.weight=-2", "task.weight = -2 (task buy)"),
     ] {
         refused(&[set], &["run.toml", key]);
     }
+}
+
+#[test]
+fn batch_normalisation_takes_batches_of_two_rows() {
+    let both = ["model.normalization=batch", "train.batch_size=1"];
+    refused(&both, &["run.toml", "train.batch_size = 1", "must be 2 or more", "normalization"]);
 }
 
 #[test]

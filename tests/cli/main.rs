@@ -13,6 +13,7 @@ mod determinism;
 #[cfg(target_os = "linux")]
 mod full_disk;
 mod harness;
+mod host;
 mod initial;
 mod interrupt;
 mod loop_control;
