@@ -739,12 +739,15 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
             }
             executor.footprint()
         };
-        // Staging memory grows until as many submissions are in flight as may be.
-        let (_, before) = (steps(&mut executor, 1), steps(&mut executor, 25));
-        let after = steps(&mut executor, 49);
+        // Staging memory grows until as many submissions have been in flight as may be: a busy machine is slow to get there.
+        let (mut before, mut after, mut first) = (steps(&mut executor, 1), steps(&mut executor, 25), 49);
+        while after.1 != before.1 && first < 200 {
+            (before, after) = (after, steps(&mut executor, first));
+            first += 24;
+        }
         assert_eq!(after.0 - before.0, 24 / STEPS_PER_SUBMISSION, "{device}: submissions of 24 steps");
         assert!(before.1.is_some_and(|allocations| allocations > 10), "{device}: allocations are not told");
-        assert_eq!(after.1, before.1, "{device}: allocations");
+        assert_eq!(after.1, before.1, "{device}: allocations in the last of {} steps", first - 1);
     });
 }
 
