@@ -78,7 +78,8 @@ def peers():
     rows = read("peers.csv")
     if not rows:
         return ""
-    out = ["\n## Train step beside PyTorch and burn\n", about("peers", "bash benches/peers/run.sh"), PEERS]
+    out = ["\n## Train step beside PyTorch and burn\n", about("peers", "bash benches/peers/run.sh"), PEERS,
+           "Cases are measured one by one; each has its own date, revision and machine.\n"]
     cases = dict.fromkeys((r["case"], r["batch"]) for r in rows)
     for case, batch in cases:
         mine = [r for r in rows if (r["case"], r["batch"]) == (case, batch)]
@@ -95,7 +96,10 @@ def peers():
             gflops = of(system, "flops_per_step") / of(system, "step_ms_median") / 1e6
             lines.append([system, thousands(waited), f"{thousands(min(runs))} to {thousands(max(runs))}", thousands(queued),
                           f"{gflops:.1f}", *(["", ""] if system == systems[0] else [f"{x:.2f}" for x in ratio])])
-        out.append(f"\n### {case}, batch {batch}\n\n{mine[0]['device']}; {len(runs)} rounds\n")
+        first = mine[0]
+        busy = f"; **not idle** ({first['busy']} of the cores' time at the start)" if float(first["busy"] or 0) > IDLE else ""
+        out.append(f"\n### {case}, batch {batch}\n\n{first['device']}; {len(runs)} rounds; {first['date'][:10]}, polygate "
+                   f"{first['polygate']}, {first['cpu']}{busy}\n")
         out.append(table(["system", "samples/s", "rounds", "queued", "GFLOP/s", "ratio", "ratio, queued"], lines) + "\n")
     return "\n".join(out)
 

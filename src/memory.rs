@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sysinfo::{MemoryRefreshKind, System};
+use sysinfo::{MemoryRefreshKind, ProcessRefreshKind, ProcessesToUpdate, System};
 use thiserror::Error;
 
 use crate::format;
@@ -31,6 +31,8 @@ pub enum What {
     ReadBack,
     /// Parameters on their way to the device or into a file.
     Copies,
+    /// The program, with its kernels where they run on the host, and what it has read beside the data.
+    Program,
 }
 
 /// What is held in one place.
@@ -112,7 +114,7 @@ impl What {
             Self::Dense => "fewer or narrower experts and towers",
             Self::Activations | Self::Batches | Self::ReadBack => "a smaller train.batch_size",
             Self::Data if place == ADAPTER => "a smaller train.data_on_device_mb",
-            Self::Data => "fewer rows or features",
+            Self::Data | Self::Program => "fewer rows or features",
         }
     }
 }
@@ -128,6 +130,7 @@ impl fmt::Display for What {
             Self::Data => "data",
             Self::ReadBack => "read-back",
             Self::Copies => "copies of parameters",
+            Self::Program => "the program",
         })
     }
 }
@@ -158,6 +161,14 @@ pub fn host_room() -> Option<u64> {
     let limit = system.cgroup_limits().map(|limits| limits.total_memory).filter(|&bytes| bytes > 0);
     let total = Some(system.total_memory()).filter(|&bytes| bytes > 0);
     [limit, total].into_iter().flatten().min()
+}
+
+/// Bytes of memory that this process has now, where the system tells.
+pub fn process_bytes() -> Option<u64> {
+    let (pid, mut system) = (sysinfo::get_current_pid().ok()?, System::new().ok()?);
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, memory);
+    Some(system.process(pid)?.memory())
 }
 
 #[cfg(test)]
@@ -199,5 +210,7 @@ mod tests {
     #[test]
     fn the_host_tells_what_it_has() {
         assert!(host_room().is_some_and(|bytes| bytes > 1 << 28));
+        let held = vec![1u8; 64 << 20];
+        assert!(process_bytes().is_some_and(|bytes| bytes > held.len() as u64));
     }
 }

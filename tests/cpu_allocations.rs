@@ -56,9 +56,14 @@ fn products_that_allocate(plan: &Plan) -> usize {
 /// Rayon's queue for work from outside its pool is a list of blocks of 63 places, and a step takes one place.
 const QUEUE_BLOCKS: usize = STEPS as usize / 63 + 1;
 
+/// A worker's own queue doubles when more jobs wait than ever before, which a busy machine may put off to any step.
+const QUEUE_GROWTH: usize = 8;
+
 #[test]
 fn after_the_first_steps_only_gemms_products_and_rayons_queue_allocate() {
-    for (i, (name, model)) in random::FAMILIES.into_iter().enumerate() {
+    let normalised = format!("{}, normalization = 'batch'", random::FAMILIES[5].1);
+    let families = random::FAMILIES.into_iter().chain([("ple of uneven levels, normalised", normalised.as_str())]);
+    for (i, (name, model)) in families.enumerate() {
         let plan = random::plan(model);
         let batches: Vec<_> = (0..4).map(|seed| random::batch(&plan.input, plan.tasks.len(), ROWS, seed)).collect();
         let lazy = TableOptimizer::LazyAdam(LazyAdam::default());
@@ -80,7 +85,7 @@ fn after_the_first_steps_only_gemms_products_and_rayons_queue_allocate() {
             let before = ALLOCATIONS.load(Ordering::Relaxed);
             run(WARM_UP..WARM_UP + STEPS);
             let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
-            let allowed = 2 * products_that_allocate(&plan) * STEPS as usize + QUEUE_BLOCKS;
+            let allowed = 2 * products_that_allocate(&plan) * STEPS as usize + QUEUE_BLOCKS + QUEUE_GROWTH;
             println!("{name}, {rule:?}: {allocations} allocations, {allowed} allowed");
             assert!(allocations <= allowed, "{name}, {rule:?}: {allocations} allocations, {allowed} allowed");
         }

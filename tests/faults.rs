@@ -33,6 +33,9 @@ const BACKWARD: (&str, &str) = ("level input gradient", "lanes 8x8");
 const BACKWARD_GROUP: (&str, &str) = ("level input gradient", "group 8x8");
 const TOWERS: (&str, &str) = ("towers and loss", "lanes 8x8");
 const NORMS: (&str, &str) = ("norms' gradients", "");
+const BATCH_FORWARD: (&str, &str) = ("level forward", "lanes 8x8, batch norm");
+const BATCH_BACKWARD: (&str, &str) = ("level input gradient", "lanes 8x8, batch norm");
+const STATISTICS: (&str, &str) = ("running statistics", "");
 const WEIGHTS: (&str, &str) = ("weight gradients", "8x8");
 const CLIP_ROWS: (&str, &str) = ("clip, squares of rows", "");
 const CLIP_PARTS: (&str, &str) = ("clip, parts", "");
@@ -55,7 +58,7 @@ const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 87] = [
+const FAULTS: [Fault; 100] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -168,6 +171,55 @@ const FAULTS: [Fault; 87] = [
         "(dn - mean)",
     ),
     fault("a norm's gradient of the last row left out", NORMS, "row < end; row++", "row + 1u < end; row++"),
+    // Batch normalisation.
+    fault(
+        "a slot's distance from the batch's mean left out",
+        BATCH_FORWARD,
+        "+ f32(rows) * (off * off)",
+        "+ f32(rows) * (off - off)",
+    ),
+    fault("a slot's mean over one row too many", BATCH_FORWARD, "sum / f32(rows)", "sum / f32(rows + 1u)"),
+    fault(
+        "a batch's variance over the count less one",
+        BATCH_FORWARD,
+        "variance = batch_variance(norm, column, mean);",
+        "variance = batch_variance(norm, column, mean) * f32(step.rows) / f32(step.rows - 1u);",
+    ),
+    fault(
+        "training by the running statistics",
+        BATCH_FORWARD,
+        "step.step > 0u && step.rows > 1u",
+        "step.step > 9u && step.rows > 1u",
+    ),
+    fault("one row normalised by itself", BATCH_FORWARD, "step.step > 0u && step.rows > 1u", "step.step > 0u"),
+    fault(
+        "a batch norm's padding that is not zero",
+        BATCH_FORWARD,
+        "zero_padding(activate(norm.activation, z), column, norm.width)",
+        "activate(norm.activation, z)",
+    ),
+    fault(
+        "a mask of the rows for columns behind a batch norm",
+        BATCH_FORWARD,
+        "vec4u(step.step, norm.dropout, row, column)",
+        "vec4u(step.step, norm.dropout, column, row)",
+    ),
+    fault("a batch norm's gradient without its mean", BATCH_BACKWARD, " - moments[slopes + norm.mean]", ""),
+    fault(
+        "a batch norm's gradient without the variance's part",
+        BATCH_BACKWARD,
+        " - n * moments[slopes + norm.variance]",
+        "",
+    ),
+    fault("the last slot's gradients left out", BATCH_BACKWARD, "s < step.slots", "s + 1u < step.slots"),
+    fault("a running variance over the count", STATISTICS, " * unbiased;", ";"),
+    fault(
+        "a momentum that is the other's share",
+        STATISTICS,
+        "let keep = 1.0 - NORM_MOMENTUM;",
+        "let keep = NORM_MOMENTUM;",
+    ),
+    fault("running statistics of a broken step", STATISTICS, " || is_broken()", ""),
     // Gates.
     fault("softmax without its maximum", FORWARD, "exp(values[scores + c] - largest)", "exp(values[scores + c])"),
     fault(
@@ -327,8 +379,14 @@ impl Fault {
         all.into_iter().find(|t| t.kernel() == self.kernel && t.variant().contains(self.variant))
     }
 
-    fn plant(&self, source: Source) -> Source {
-        source.with(self.from, self.to).unwrap_or_else(|| panic!("{}: the shader lacks {:?}", self.what, self.from))
+    /// Into those of a case's shaders that have its text.
+    fn plant(&self, case: &Case) -> Case {
+        let mut planted = case.clone();
+        let sources = planted.dispatches.iter_mut().map(|dispatch| &mut dispatch.kernel.source);
+        let changed =
+            sources.filter_map(|source: &mut Source| Some(*source = source.with(self.from, self.to)?)).count();
+        assert!(changed > 0, "{}: no shader has {:?}", self.what, self.from);
+        planted
     }
 
     /// The case that finds it first, and that holds without it.
@@ -336,9 +394,7 @@ impl Fault {
         let target = self.target(gpu)?;
         let cases = (0..8).flat_map(|number| target.classes().iter().map(move |&class: &Class| (class, number)));
         cases.map(|(class, number)| target.case(11, class, number)).find_map(|case| {
-            let mut planted = case.clone();
-            planted.dispatches.iter_mut().for_each(|d| d.kernel.source = self.plant(d.kernel.source));
-            (!holds(replayer, &planted)).then(|| {
+            (!holds(replayer, &self.plant(&case))).then(|| {
                 assert!(holds(replayer, &case), "{} does not hold without the fault", case.id());
                 case.id()
             })

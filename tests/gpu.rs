@@ -44,8 +44,9 @@ fn variants(gpu: &Gpu) -> Vec<Variants> {
 fn every_variant_gives_the_same_bits() {
     for adapter in test_adapters() {
         let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
-        let with_all = format!("{}, dropout = 0.3, normalization = 'layer'", random::FAMILIES[3].1);
-        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all] {
+        let [with_all, by_batch] = ["layer", "batch"]
+            .map(|norm| format!("{}, dropout = 0.3, normalization = '{norm}'", random::FAMILIES[3].1));
+        for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all, &by_batch] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
             let run = |variants| {
@@ -118,7 +119,7 @@ fn golden_cases_hold_in_every_variant() {
     for adapter in test_adapters() {
         let gpu = Gpu::open(&adapter, Checks::Off).unwrap();
         for v in variants(&gpu) {
-            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout", "mmoe_layer_norm"] {
+            for name in ["mmoe", "cgc_tanh", "ple_two_levels", "mmoe_dropout", "mmoe_layer_norm", "mmoe_batch_norm"] {
                 let golden = Golden::load(name);
                 let (plan, parameters, batch) = (golden.plan.clone(), golden.parameters.clone(), golden.batch.clone());
                 let case = Case { plan, parameters, batch, seed: golden.seed };
@@ -129,7 +130,8 @@ fn golden_cases_hold_in_every_variant() {
                 for p in golden.plan.parameters() {
                     let expected = golden.expected(&format!("grad.{}", p.name));
                     let actual = gradients.get(&golden.plan, &p.name).unwrap();
-                    assert_close(&format!("{v} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
+                    let bound = golden.gradient_bound(&p.name, 2e-5) + 1e-13;
+                    assert_close(&format!("{v} {name} {}", p.name), &actual, expected, bound);
                 }
             }
         }
@@ -149,6 +151,7 @@ fn logits_and_gradients(mut executor: GpuExecutor, case: &Case) -> (Vec<f64>, Pa
     let gradients = Parameters {
         dense: difference(&case.parameters.dense, &after.dense),
         embedding: difference(&case.parameters.embedding, &after.embedding),
+        statistics: widen(&after.statistics),
     };
     (widen(&logits), gradients)
 }
@@ -244,7 +247,8 @@ fn golden_cases_hold_on_every_adapter() {
             for p in golden.plan.parameters() {
                 let expected = golden.expected(&format!("grad.{}", p.name));
                 let actual = gradients.get(&golden.plan, &p.name).unwrap();
-                assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound(expected) + 1e-13);
+                let bound = golden.gradient_bound(&p.name, 2e-5) + 1e-13;
+                assert_close(&format!("{device} {name} {}", p.name), &actual, expected, bound);
             }
             let mut executor =
                 GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
@@ -252,6 +256,10 @@ fn golden_cases_hold_on_every_adapter() {
             check_tensors(&format!("{device} {name}"), gpu, &golden);
             for step in 1..=golden.steps {
                 executor.train_step(&case.batch, &golden.rule(Optimizer::Adam(golden.adam)), step).unwrap();
+                if step == 1 && golden.plan.normalizes_batches() {
+                    let after = executor.parameters().unwrap().map(f64::from);
+                    assert!(golden.assert_statistics(&after, 2e-5, &format!("{device} {name}")) > 10);
+                }
             }
             let after = executor.parameters().unwrap();
             for p in golden.plan.parameters() {
@@ -310,6 +318,45 @@ fn layer_normalisation_matches_the_reference() {
             check_case(&format!("{device} {name}"), gpu, &Case { plan, parameters, batch, seed: 0 });
         }
     });
+}
+
+/// Of several slots, of one, of few rows, and of one, which is normalised by the running statistics. Of two rows next to
+/// nothing is left of a gradient behind such a norm: conformance has bounds for that.
+#[test]
+fn batch_normalisation_matches_the_reference() {
+    each_device(|device, gpu| {
+        for (name, model) in [random::FAMILIES[3], random::FAMILIES[4], random::FAMILIES[6]] {
+            for rows in [600, 67, 9, 1] {
+                let plan = random::plan(&format!("{model}, normalization = 'batch', dropout = 0.2"));
+                let parameters = random::parameters(&plan, 3);
+                let mut batch = random::batch(&plan.input, plan.tasks.len(), rows, 5);
+                if rows == 1 {
+                    batch.masks.fill(1.0);
+                }
+                let case = Case { plan, parameters, batch, seed: 5 };
+                check_case(&format!("{device} {name} {rows} rows"), gpu, &case);
+                check_statistics(&format!("{device} {name} {rows} rows"), gpu, &case);
+            }
+        }
+    });
+}
+
+/// Running statistics after a step whose learning rate is zero, and predictions that go by them.
+fn check_statistics(what: &str, gpu: &Gpu, case: &Case) {
+    let optimizer = Optimizer::Sgd(Sgd { learning_rate: 0.0, ..Sgd::default() });
+    let rule = Rule { seed: case.seed, ..optimizer.into() };
+    let mut reference = Reference::new(case.plan.clone(), case.parameters.map(f64::from));
+    let variants = gpu.default_variants();
+    let mut executor = GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, variants).unwrap();
+    reference.train_step(&case.batch, &rule, 1);
+    executor.train_step(&case.batch, &rule, 1).unwrap();
+    let after = executor.parameters().unwrap();
+    assert_eq!(after.statistics == case.parameters.statistics, case.batch.rows == 1, "{what}: statistics moved");
+    let expected = &reference.parameters().statistics;
+    assert_close(&format!("{what} statistics"), &widen(&after.statistics), expected, bound(expected));
+    let logits = widen(&executor.predict(&mut std::iter::once(case.batch.clone())).unwrap());
+    let expected = reference.logits(&case.batch);
+    assert_close(&format!("{what} logits behind"), &logits, &expected, bound(&expected));
 }
 
 #[test]
@@ -662,8 +709,8 @@ fn sums_for_progress_match_the_cpu_device() {
 #[test]
 fn two_runs_on_one_adapter_give_the_same_bits() {
     each_device(|device, gpu| {
-        let run = || {
-            let plan = random::plan(random::FAMILIES[5].1);
+        let run = |keys: &str| {
+            let plan = random::plan(&format!("{}{keys}", random::FAMILIES[5].1));
             let parameters = random::parameters(&plan, 6);
             let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
             for step in 1..=4 {
@@ -673,7 +720,9 @@ fn two_runs_on_one_adapter_give_the_same_bits() {
             executor.parameters().unwrap()
         };
         let bits = |p: &Parameters<f32>| p.map(f32::to_bits);
-        assert_eq!(bits(&run()), bits(&run()), "{device}");
+        for keys in ["", ", normalization = 'batch'"] {
+            assert_eq!(bits(&run(keys)), bits(&run(keys)), "{device}{keys}");
+        }
     });
 }
 
@@ -690,19 +739,22 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
             }
             executor.footprint()
         };
-        // Staging memory grows until as many submissions are in flight as may be.
-        let (_, before) = (steps(&mut executor, 1), steps(&mut executor, 25));
-        let after = steps(&mut executor, 49);
+        // Staging memory grows until as many submissions have been in flight as may be: a busy machine is slow to get there.
+        let (mut before, mut after, mut first) = (steps(&mut executor, 1), steps(&mut executor, 25), 49);
+        while after.1 != before.1 && first < 200 {
+            (before, after) = (after, steps(&mut executor, first));
+            first += 24;
+        }
         assert_eq!(after.0 - before.0, 24 / STEPS_PER_SUBMISSION, "{device}: submissions of 24 steps");
         assert!(before.1.is_some_and(|allocations| allocations > 10), "{device}: allocations are not told");
-        assert_eq!(after.1, before.1, "{device}: allocations");
+        assert_eq!(after.1, before.1, "{device}: allocations in the last of {} steps", first - 1);
     });
 }
 
 #[test]
 fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
     each_device(|device, gpu| {
-        let plan = random::plan(random::FAMILIES[4].1);
+        let plan = random::plan(&format!("{}, normalization = 'batch'", random::FAMILIES[4].1));
         let mut parameters = random::parameters(&plan, 6);
         let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32, gpu.default_variants()).unwrap();
         let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);

@@ -75,6 +75,12 @@ fn gradients_with_layer_normalisation_are_difference_quotients() {
     gradients_are_difference_quotients(&random::FAMILIES[3..5], ", normalization = 'layer'");
 }
 
+#[test]
+fn gradients_with_batch_normalisation_are_difference_quotients() {
+    gradients_are_difference_quotients(&random::FAMILIES[3..5], ", normalization = 'batch'");
+    gradients_are_difference_quotients(&random::FAMILIES[6..7], ", normalization = 'batch', dropout = 0.3");
+}
+
 /// With more keys of the models.
 fn gradients_are_difference_quotients(families: &[(&str, &str)], keys: &str) {
     for (i, (name, model)) in families.iter().enumerate() {
@@ -146,12 +152,63 @@ fn dropout_changes_training_and_leaves_prediction_alone() {
     assert_eq!(dropping.logits(&batch), again.logits(&batch));
 }
 
+/// In the middle of an epoch's last batch there may be one row, of which no variance can be had.
+#[test]
+fn a_step_over_one_row_normalises_by_the_running_statistics_and_leaves_them() {
+    let plan = random::plan(&format!("{}, normalization = 'batch'", random::FAMILIES[3].1));
+    let at = random::parameters(&plan, 3).map(f64::from);
+    let rows = |rows| random::batch(&plan.input, plan.tasks.len(), rows, 1);
+    let mut one = rows(1);
+    one.masks.fill(1.0);
+    let mut reference = Reference::new(plan.clone(), at.clone());
+    let predicted = reference.logits(&one);
+    reference.gradients(&one);
+    let trained: Vec<f64> = (0..plan.tasks.len()).flat_map(|t| reference.rows_of(plan.logit(t), 1)).collect();
+    assert_eq!(trained, predicted);
+    reference.train_step(&one, &Rule::default(), 1);
+    assert_eq!(reference.parameters().statistics, at.statistics);
+    assert_ne!(reference.parameters().dense, at.dense, "nothing was learnt");
+    reference.train_step(&rows(2), &Rule::default(), 2);
+    assert_ne!(reference.parameters().statistics, at.statistics);
+}
+
+/// The variance of a column far from zero, over several blocks: the squares' digits are all in its mean's.
+#[test]
+fn statistics_in_f32_keep_their_digits_far_from_zero() {
+    let plan = random::dense_plan_of("bottom_units = [1], tower_units = [], normalization = 'batch'", 1);
+    let mut parameters = random::parameters(&plan, 3);
+    parameters.dense.fill(0.0);
+    let layer = &plan.levels[0].experts[0].layers[0];
+    plan.dense.get(layer.weight).pack(&[1.0], &mut parameters.dense);
+    plan.dense.get(layer.bias.unwrap()).pack(&[1000.0], &mut parameters.dense);
+    parameters.statistics.fill(0.0);
+    let batch = random::batch(&plan.input, 1, 3000, 5);
+    let run = |parameters: Parameters<f64>| {
+        let mut reference = Reference::new(plan.clone(), parameters);
+        reference.train_step(&batch, &Rule::default(), 1);
+        reference.parameters().statistics.clone()
+    };
+    let exact = run(parameters.map(f64::from));
+    let mut cpu = Reference::new(plan.clone(), parameters);
+    cpu.train_step(&batch, &Rule::default(), 1);
+    let actual = support::widen(&cpu.parameters().statistics);
+    assert_close("mean", &actual[..1], &exact[..1], 1e-6 * exact[0]);
+    // The inputs themselves are rounded to 6e-5 beside 1000.
+    assert_close("variance", &actual[4..5], &exact[4..5], 1e-4 * exact[4]);
+    assert!(exact[4] > 0.05 && exact[0] > 99.0, "{exact:?}");
+}
+
 #[test]
 fn one_and_two_threads_give_the_same_bits() {
+    one_and_two_threads_agree(random::FAMILIES[5].1);
+    one_and_two_threads_agree(&format!("{}, normalization = 'batch'", random::FAMILIES[5].1));
+}
+
+fn one_and_two_threads_agree(model: &str) {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
-            let plan = random::plan(random::FAMILIES[5].1);
+            let plan = random::plan(model);
             let mut cpu = Reference::new(plan.clone(), random::parameters(&plan, 6));
             for step in 1..=4 {
                 let batch = random::batch(&plan.input, plan.tasks.len(), 1000, step);

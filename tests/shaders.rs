@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use polygate::kernels::{self, Constants, Kernel, ShaderStruct, Source, Step, kernels};
+use polygate::kernels::{self, Constants, Kernel, ShaderStruct, Source, Step, batch_norm, kernels};
 
 fn parse(source: &Source) -> naga::Module {
     let wgsl = source.wgsl();
@@ -62,7 +62,7 @@ fn assert_same<T: ShaderStruct>(shader: &str) {
 
 #[test]
 fn host_structs_lie_as_the_shaders_declare_them() {
-    for shader in ["embedding", "level", "loss", "weight_grad", "norm", "clip", "optimizer"] {
+    for shader in ["embedding", "level", "loss", "weight_grad", "norm", "batch_norm", "clip", "optimizer"] {
         assert_same::<Step>(shader);
         assert_same::<Constants>(shader);
     }
@@ -75,6 +75,7 @@ fn host_structs_lie_as_the_shaders_declare_them() {
     assert_same::<kernels::loss::Task>("loss");
     assert_same::<kernels::weight_grad::Layer>("weight_grad");
     assert_same::<kernels::norm::Norm>("norm");
+    assert_same::<kernels::batch_norm::BatchNorm>("batch_norm");
 }
 
 #[test]
@@ -113,9 +114,16 @@ fn constants_that_both_sides_name_are_equal() {
     assert_eq!(constant("loss", "BINS"), polygate::metrics::BINS as f64);
     assert_eq!(constant("loss", "LOWEST"), f64::from(polygate::metrics::LOWEST));
     assert_eq!(constant("loss", "BINS_PER_UNIT"), f64::from(polygate::metrics::BINS_PER_UNIT));
-    assert_eq!(constant("level", "NORM_EPS"), f64::from(polygate::plan::NORM_EPS as f32));
+    for name in ["level", "batch_norm"] {
+        assert_eq!(constant(name, "NORM_EPS"), f64::from(polygate::plan::NORM_EPS as f32));
+    }
+    assert_eq!(constant("batch_norm", "NORM_MOMENTUM"), f64::from(polygate::plan::NORM_MOMENTUM as f32));
+    let rows = [batch_norm::MOMENTS, batch_norm::NORMALIZERS, batch_norm::SLOPES, batch_norm::SLOPES + 1];
+    for (name, row) in ["MOMENTS", "NORMALIZERS", "SLOPES", "SLOTS"].iter().zip(rows) {
+        assert_eq!(constant("batch_norm", name), row as f64, "{name}");
+    }
     assert_eq!(constant("clip", "EPS"), f64::from(polygate::optim::CLIP_EPS as f32));
-    for name in ["level", "weight_grad"] {
+    for name in ["level", "weight_grad", "batch_norm"] {
         assert_eq!(constant(name, "NONE"), f64::from(kernels::NONE));
     }
     for (i, name) in ["BINARY", "REGRESSION"].iter().enumerate() {

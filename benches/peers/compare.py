@@ -21,7 +21,7 @@ from machine import machine  # noqa: E402
 
 RESULTS = ROOT / "benches/results"
 COLUMNS = ["case", "batch", "system", "round", "samples_per_s", "samples_per_s_queued", "step_ms_median", "form_ms_median",
-           "parameters", "flops_per_step", "loss_first", "loss_last", "device", "date"]
+           "parameters", "flops_per_step", "loss_first", "loss_last", "device", "date", "polygate", "cpu", "busy"]
 
 
 class System:
@@ -138,17 +138,17 @@ def main():
     binary, env = build_polygate(), environment()
     # What a short check prints is no result.
     folder = ROOT / "target/peers" if a.quick else RESULTS
-    about = machine(sys.executable)
     for case, (batches, systems) in cases(binary).items():
         if a.case and not any(part in case for part in a.case):
             continue
         for batch in batches[:1] if a.quick else batches:
-            figures = []
+            figures, about = [], machine(sys.executable)
             for number in range(1, rounds + 1):
                 for system in systems:
                     got = run(system, batch, steps, seconds, env)
                     now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M")
                     got |= {"case": case, "round": number, "system": system.name, "date": now}
+                    got |= {key: about[key] for key in ("polygate", "cpu", "busy")}
                     got["device"] = got.get("device") or got.get("adapter")
                     figures.append(got)
                     print(f"{case:30} {batch:5} round {number} {system.name:28} {got['samples_per_s']:9.0f} samples/s, "

@@ -114,8 +114,12 @@ impl Bar {
     /// `at` is where training starts, if not at the first step.
     pub fn new(p: &Prepared, at: Option<&TrainState>) -> Self {
         let c = &p.config.train;
+        let statistics = match p.plan.statistics_count() {
+            0 => String::new(),
+            count => format!(" and {count} running statistics"),
+        };
         eprintln!(
-            "{} training rows, {} input columns, {} parameters; {} epochs of {} steps",
+            "{} training rows, {} input columns, {} parameters{statistics}; {} epochs of {} steps",
             p.train.rows(),
             p.plan.input.width(),
             p.plan.parameter_count(),

@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{DataConfig, FeatureConfig, MetricsConfig, ModelConfig, TableConfig, TaskConfig, TrainConfig};
 use crate::optim::Rule;
+use crate::plan::Normalization;
 
 /// Everything that a run is told.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -139,6 +140,10 @@ impl Config {
                 let key = format!("table {}: init_tensor", table.name);
                 return Err((key, tensor.clone(), "needs init; name the file that has it"));
             }
+        }
+        if self.model.normalization() == Normalization::Batch && self.train.batch_size < 2 {
+            let value = self.train.batch_size.to_string();
+            return Err(("train.batch_size".into(), value, "must be 2 or more for model.normalization = \"batch\""));
         }
         for task in &self.task {
             if !(task.weight.is_finite() && task.weight >= 0.0) {

@@ -63,7 +63,8 @@ pub struct SharedBottomConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none or layer.
+    /// What stands between each layer's linear map and its activation: none, layer, or batch, which takes a batch_size
+    /// of 2 or more.
     pub normalization: Normalization,
 }
 
@@ -101,7 +102,8 @@ pub struct MixtureConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none or layer.
+    /// What stands between each layer's linear map and its activation: none, layer, or batch, which takes a batch_size
+    /// of 2 or more.
     pub normalization: Normalization,
 }
 
@@ -144,7 +146,8 @@ pub struct CgcConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none or layer.
+    /// What stands between each layer's linear map and its activation: none, layer, or batch, which takes a batch_size
+    /// of 2 or more.
     pub normalization: Normalization,
 }
 
@@ -232,7 +235,8 @@ pub struct PleConfig {
     /// The share of each layer's outputs that training sets to 0 at random, the others scaled up to make up for it; at
     /// least 0, where none is, and below 1. Heads and gates' scores are left alone.
     pub dropout: f64,
-    /// What stands between each layer's linear map and its activation: none or layer.
+    /// What stands between each layer's linear map and its activation: none, layer, or batch, which takes a batch_size
+    /// of 2 or more.
     pub normalization: Normalization,
 }
 

@@ -6,7 +6,8 @@ use super::cases::Form;
 use super::samples::Samples;
 use super::scene::{STEP, Scene};
 use crate::data::Batch;
-use crate::kernels::variant::{Direction, LevelWork};
+use crate::kernels::level::Piece;
+use crate::kernels::variant::{Direction, LevelVariant, LevelWork};
 use crate::kernels::{self, BatchWords, Kernel, Place, Step, StepOp, Workgroups, gather, level, loss};
 use crate::kernels::{norm, optimizer, weight_grad};
 use crate::plan::{Activation, Level, Linear, Norm, ParameterId, TensorId};
@@ -39,6 +40,7 @@ impl Builder {
             StepOp::ClipFactor => self.clip_factor(),
             StepOp::ClipGradients => self.clip_gradients(),
             StepOp::Optimizer => self.optimizer(),
+            StepOp::NormStatistics => self.norm_statistics(),
             StepOp::EmbeddingUpdate => self.embedding_update(true, STEP),
             StepOp::EmbeddingMarks => self.embedding_marks(STEP as u32),
             StepOp::EmbeddingOthers => self.embedding_update(false, STEP),
@@ -87,10 +89,12 @@ impl Builder {
         let plan = self.scene.plan.clone();
         let this = &plan.levels[number];
         let (reads, writes) = (this.inputs(), forward_tensors(this));
-        let written = self.written(Part::Forward(number), (&reads, &[]), Of::Values, &writes);
+        let ran = self.ran(Part::Forward(number), &reads, &[]);
+        let written = ran.written(Of::Values, &writes);
         self.case.kinks = kinks(this, &written);
         let values = self.arena("values", Of::Values, &reads, &written);
         let grads = self.arena("grads", Of::Grads, &[], &[]);
+        self.batch_norms(this, Some(&ran), None);
         self.dispatch_level(level::forward(this, self.place()), Direction::Forward, values, grads);
     }
 
@@ -103,7 +107,9 @@ impl Builder {
         let mut grads: Vec<TensorId> = this.gates.iter().map(|g| g.output).collect();
         grads.extend(this.concat.as_ref().map(|c| c.output));
         grads.extend(this.experts.iter().map(|e| e.output()).filter(|&t| plan.is_read_outside(this, t)));
-        let written = self.written(Part::Backward(number), (&values, &grads), Of::Grads, &backward_tensors(this));
+        let ran = self.ran(Part::Backward(number), &values, &grads);
+        let written = ran.written(Of::Grads, &backward_tensors(this));
+        self.batch_norms(this, None, Some(&ran));
         let values = self.arena("values", Of::Values, &values, &[]);
         let grads = self.arena("grads", Of::Grads, &grads, &written);
         self.dispatch_level(level::input_grad(this, self.place()), Direction::Backward, values, grads);
@@ -111,38 +117,46 @@ impl Builder {
 
     fn towers(&mut self) {
         let plan = self.scene.plan.clone();
-        let (towers, number) = (&plan.towers, plan.levels.len());
+        let towers = &plan.towers;
         let reads = towers.inputs();
-        let forward = self.written(Part::Forward(number), (&reads, &[]), Of::Values, &forward_tensors(towers));
-        let backward = self.written(Part::Towers, (&reads, &[]), Of::Grads, &backward_tensors(towers));
+        let ran = self.ran(Part::Towers, &reads, &[]);
+        let forward = ran.written(Of::Values, &forward_tensors(towers));
+        let backward = ran.written(Of::Grads, &backward_tensors(towers));
+        self.batch_norms(towers, Some(&ran), Some(&ran));
         self.case.kinks = kinks(towers, &forward);
         let values = self.arena("values", Of::Values, &reads, &forward);
         let grads = self.arena("grads", Of::Grads, &[], &backward);
         self.dispatch_level(level::towers(self.place()), Direction::Both, values, grads);
     }
 
-    /// What a part of a step makes of tensors, from values and gradients that are given.
-    pub(super) fn written(
-        &self,
-        part: Part,
-        (values, grads): (&[TensorId], &[TensorId]),
-        of: Of,
-        tensors: &[TensorId],
-    ) -> Vec<Written> {
+    /// A part of a step, from values and gradients that are given.
+    pub(super) fn ran(&self, part: Part, values: &[TensorId], grads: &[TensorId]) -> Ran {
         let batch = &self.scene.batch;
-        let bounded = part.run(self.scene.reference::<Bounded>(values, grads), batch);
-        let twin = part.run(self.scene.reference::<f32>(values, grads), batch);
-        let written = |&t: &TensorId| (t, rows_of(&bounded, of, t, batch.rows), rows_of(&twin, of, t, batch.rows));
-        tensors.iter().map(written).collect()
+        Ran {
+            bounded: part.run(self.scene.reference(values, grads), batch),
+            twin: part.run(self.scene.reference(values, grads), batch),
+            rows: batch.rows,
+        }
     }
 
-    fn dispatch_level(&mut self, program: level::Program, direction: Direction, values: Buffer, grads: Buffer) {
-        let Form::Level(variant) = self.form else { unreachable!("levels come in level variants") };
+    fn dispatch_level(&mut self, pieces: Vec<Piece>, direction: Direction, values: Buffer, grads: Buffer) {
+        let (Form::Level(variant) | Form::BatchNorm(variant)) = self.form else {
+            unreachable!("levels come in level variants")
+        };
         self.step_and_batch();
         let dense = self.scene.parameters.dense.clone();
         self.read("params", &dense);
         self.push(values);
         self.push(grads);
+        for piece in pieces {
+            match piece {
+                Piece::Ops(program) => self.dispatch_ops(program, direction, variant),
+                Piece::BatchNorms(parts, phase) => self.dispatch_batch_norms(&parts, &phase),
+            }
+        }
+    }
+
+    fn dispatch_ops(&mut self, program: level::Program, direction: Direction, variant: LevelVariant) {
         for (program, items) in program.dispatches(variant) {
             let own = [Buffer::read("ops", &program.ops), Buffer::read("lists", &program.lists)];
             let own = own.map(|buffer| self.push(buffer)).to_vec();
@@ -169,10 +183,10 @@ impl Builder {
 
     fn norm_grad(&mut self) {
         let plan = self.scene.plan.clone();
-        let values: Vec<TensorId> = plan.norms().map(|(_, norm)| norm.normalised).collect();
-        let grads: Vec<TensorId> = plan.norms().map(|(layer, _)| layer.output).collect();
-        self.slots(&values, &grads, plan.norms().flat_map(|(_, norm)| [norm.weight, norm.bias]));
-        let (table, columns) = norm::norms(self.place());
+        let values: Vec<TensorId> = plan.row_norms().map(|(_, norm)| norm.normalised).collect();
+        let grads: Vec<TensorId> = plan.row_norms().map(|(layer, _)| layer.output).collect();
+        self.slots(&values, &grads, plan.row_norms().flat_map(|(_, norm)| [norm.weight, norm.bias]));
+        let (table, columns) = norm::norms(self.place(), plan.row_norms());
         self.read("norms", &table);
         let kernel = kernels::plain("norm_weight_grad");
         self.dispatch(kernel, norm::workgroups(columns, self.scene.batch_size, group(kernel)));
@@ -180,26 +194,31 @@ impl Builder {
 
     /// The slots of gradients of these parameters, and what they are made of.
     fn slots(&mut self, values: &[TensorId], grads: &[TensorId], parameters: impl Iterator<Item = ParameterId>) {
-        let plan = self.scene.plan.clone();
-        let bounded = self.scene.reference::<Bounded>(values, grads);
-        let twin = self.scene.reference::<f32>(values, grads);
-        let slots = weight_grad::slots(self.scene.batch_size);
-        assert!(slots <= 1 || weight_grad::slot_rows(self.scene.batch_size) == BLOCK_ROWS);
-        let mut expect = vec![Expect::Kept; slots * plan.dense.len];
-        let written: Vec<_> = parameters.map(|id| plan.dense.get(id)).map(|p| p.offset..p.offset + p.len()).collect();
-        for (slot, expect) in expect.chunks_mut(plan.dense.len).enumerate() {
-            let bounded = bounded.weight_gradient(slot, &self.scene.batch);
-            let twin = twin.weight_gradient(slot, &self.scene.batch);
-            for at in written.iter().cloned().flatten() {
-                expect[at] = near((bounded[at], twin[at]));
-            }
-        }
+        let (bounded, twin) = (self.scene.reference(values, grads), self.scene.reference(values, grads));
+        let slots = self.slots_of(&Ran { bounded, twin, rows: self.scene.batch.rows }, parameters);
         self.step_and_batch();
         let values = self.arena("values", Of::Values, values, &[]);
         let grads = self.arena("grads", Of::Grads, grads, &[]);
         self.push(Buffer { expect: Vec::new(), ..values });
         self.push(Buffer { expect: Vec::new(), ..grads });
-        self.push(Buffer { name: "slots", words: vec![POISON; expect.len()], expect });
+        self.push(slots);
+    }
+
+    /// The slots of gradients of these parameters, as the reference has them.
+    pub(super) fn slots_of(&self, ran: &Ran, parameters: impl Iterator<Item = ParameterId>) -> Buffer {
+        let plan = &self.scene.plan;
+        let slots = weight_grad::slots(self.scene.batch_size);
+        assert!(slots <= 1 || weight_grad::slot_rows(self.scene.batch_size) == BLOCK_ROWS);
+        let mut expect = vec![Expect::Kept; slots * plan.dense.len];
+        let written: Vec<_> = parameters.map(|id| plan.dense.get(id)).map(|p| p.offset..p.offset + p.len()).collect();
+        for (slot, expect) in expect.chunks_mut(plan.dense.len).enumerate() {
+            let bounded = ran.bounded.weight_gradient(slot, &self.scene.batch);
+            let twin = ran.twin.weight_gradient(slot, &self.scene.batch);
+            for at in written.iter().cloned().flatten() {
+                expect[at] = near((bounded[at], twin[at]));
+            }
+        }
+        Buffer { name: "slots", words: vec![POISON; expect.len()], expect }
     }
 
     fn optimizer(&mut self) {
@@ -374,6 +393,21 @@ impl Moved<f32> {
     }
 }
 
+/// What a part of a step has made, in bounded numbers and in f32.
+pub(super) struct Ran {
+    pub bounded: Reference<Bounded>,
+    pub twin: Reference<f32>,
+    rows: usize,
+}
+
+impl Ran {
+    pub fn written(&self, of: Of, tensors: &[TensorId]) -> Vec<Written> {
+        let rows = self.rows;
+        let written = |&t: &TensorId| (t, rows_of(&self.bounded, of, t, rows), rows_of(&self.twin, of, t, rows));
+        tensors.iter().map(written).collect()
+    }
+}
+
 /// A part of a step that writes tensors.
 #[derive(Clone, Copy)]
 pub(super) enum Part {
@@ -406,7 +440,7 @@ fn rows_of<T: Real>(reference: &Reference<T>, of: Of, tensor: TensorId, rows: us
 /// The tensors that a level's forward writes.
 fn forward_tensors(level: &Level) -> Vec<TensorId> {
     let layers = level.mlps().flat_map(|mlp| &mlp.layers);
-    let of_norm = |norm: &Norm| [norm.normalised, norm.inverse_deviation];
+    let of_norm = |norm: &Norm| std::iter::once(norm.normalised).chain(norm.inverse_deviation());
     let of_layer = |layer: &Linear| {
         let own = [Some(layer.output), layer.argument].into_iter().flatten();
         own.chain(layer.norm.iter().flat_map(of_norm)).collect::<Vec<_>>()

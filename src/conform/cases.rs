@@ -27,6 +27,8 @@ pub enum Target {
 pub enum Form {
     One,
     Level(LevelVariant),
+    /// A level with norms over the batch, which cut it into pieces.
+    BatchNorm(LevelVariant),
     WeightGrad(WeightGradVariant),
     Optimizer(Named<Optimizer>),
     Table(Named<TableRule>),
@@ -36,12 +38,16 @@ pub enum Form {
 
 /// Every kernel in every variant that a device can run.
 pub fn targets(abilities: Abilities) -> Vec<Target> {
-    let levels = LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile)).map(Form::Level);
+    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+    // Norms over the batch lie between the ops, so the tiles are no matter.
+    let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile).map(Form::BatchNorm);
     let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile)).map(Form::WeightGrad);
     let mut targets = Vec::new();
     for op in ops() {
         let forms: Vec<Form> = match op {
-            StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => levels.clone().collect(),
+            StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
+                levels().map(Form::Level).chain(batch_norms()).collect()
+            }
             StepOp::WeightGrad => weight_grads.clone().collect(),
             StepOp::Optimizer => rules::optimizers().into_iter().map(Form::Optimizer).collect(),
             StepOp::ClipSquares | StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients => vec![Form::Clip],
@@ -59,10 +65,15 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
 
 /// The ops of a step that does everything, of a model of one level.
 fn ops() -> Vec<StepOp> {
-    let plan = family_plan("family = 'shared_bottom', normalization = 'layer'");
-    kernels::train_ops(&plan, &Form::Clip.rule(), true)
-        .filter(|op| !matches!(op, StepOp::LevelForward(1..) | StepOp::LevelInputGrad(1..)))
-        .collect()
+    let mut ops = Vec::new();
+    for normalization in ["layer", "batch"] {
+        let plan = family_plan(&format!("family = 'shared_bottom', normalization = '{normalization}'"));
+        for op in kernels::train_ops(&plan, &Form::Clip.rule(), true) {
+            let is_new = !ops.contains(&op) && !matches!(op, StepOp::LevelForward(1..) | StepOp::LevelInputGrad(1..));
+            ops.extend(is_new.then_some(op));
+        }
+    }
+    ops
 }
 
 impl Target {
@@ -80,6 +91,7 @@ impl Target {
     pub fn variant(self) -> String {
         match self {
             Self::Op(_, Form::Level(v)) => v.to_string(),
+            Self::Op(_, Form::BatchNorm(v)) => format!("{v}, batch norm"),
             Self::Op(_, Form::WeightGrad(v)) => v.to_string(),
             Self::Op(_, Form::Optimizer(o)) => o.name.into(),
             Self::Op(_, Form::Table(t)) => t.name.into(),
@@ -102,11 +114,11 @@ impl Target {
             Self::Op(StepOp::Towers, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, LargeLogits],
             Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits],
             Self::Op(StepOp::WeightGrad | StepOp::NormGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
+            Self::Op(StepOp::Optimizer | StepOp::NormStatistics, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
             Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
             Self::Op(StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients, _) => {
                 &[Normal, Tiny, Huge, AllEqual]
             }
-            Self::Op(StepOp::Optimizer, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
             Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken]
             }
@@ -150,7 +162,7 @@ impl Form {
     fn edges(self, op: StepOp) -> Edges {
         let around = |n: u32| [n as usize - 1, n as usize, n as usize + 1];
         let (tile, rows_of_workgroup) = match self {
-            Self::Level(v) => (v.tile, v.rows_of_workgroup()),
+            Self::Level(v) | Self::BatchNorm(v) => (v.tile, v.rows_of_workgroup()),
             Self::WeightGrad(v) => (v.tile, 1),
             Self::One | Self::Optimizer(_) | Self::Table(_) | Self::Clip => {
                 (Tile { rows: 8, columns: 8, shared: false }, 1)
@@ -164,11 +176,19 @@ impl Form {
         if rows_of_workgroup > 1 {
             rows.extend(around(rows_of_workgroup));
         }
-        if let StepOp::WeightGrad | StepOp::NormGrad | StepOp::ClipParts | StepOp::ClipGradients = op {
+        let takes_slots = match op {
+            StepOp::WeightGrad | StepOp::NormGrad | StepOp::ClipParts | StepOp::ClipGradients => true,
+            _ => matches!(self, Self::BatchNorm(_)),
+        };
+        if takes_slots {
             // About a slot's.
             rows.extend(around(BLOCK_ROWS as u32));
         }
-        let normalizations: &[&str] = if op == StepOp::NormGrad { &["layer"] } else { &["none", "none", "layer"] };
+        let normalizations: &[&str] = match (op, self) {
+            (StepOp::NormGrad, _) => &["layer"],
+            (StepOp::NormStatistics, _) | (_, Self::BatchNorm(_)) => &["batch"],
+            _ => &["none", "none", "layer"],
+        };
         Edges { widths, rows, rows_of_workgroup: rows_of_workgroup as usize, normalizations }
     }
 
@@ -179,7 +199,7 @@ impl Form {
             Self::Clip => {
                 Rule { clip_norm: Some(CLIP_NORM), own: vec![None, Some(TableRule::Frozen)], ..Rule::default() }
             }
-            Self::One | Self::Level(_) | Self::WeightGrad(_) => Rule::default(),
+            Self::One | Self::Level(_) | Self::BatchNorm(_) | Self::WeightGrad(_) => Rule::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`targets`] lists the kernels in their variants, each makes its [`Case`]s, and [`run`] replays them on an adapter and
 //! holds what comes back against what the reference makes of the same inputs in [`Bounded`] numbers.
 
+mod batch_norms;
 mod bounded;
 mod builder;
 mod case;

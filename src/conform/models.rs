@@ -119,8 +119,9 @@ impl Off {
 /// Parameters with a last bit more or less, or as they are.
 fn nudged(parameters: &Parameters<f32>, draw: &mut Draw) -> Parameters<f32> {
     let mut nudge = |x: &f32| if *x == 0.0 { 0.0 } else { f32::from_bits(x.to_bits() + draw.one_of(&[0, 1, 2]) - 1) };
-    let dense = parameters.dense.iter().map(&mut nudge).collect();
-    Parameters { dense, embedding: parameters.embedding.iter().map(&mut nudge).collect() }
+    let [dense, embedding, statistics] = [&parameters.dense, &parameters.embedding, &parameters.statistics]
+        .map(|block| block.iter().map(&mut nudge).collect());
+    Parameters { dense, embedding, statistics }
 }
 
 /// Parameters and the step's loss after each of [`STEPS`].

@@ -11,7 +11,9 @@ use super::case::Class;
 use crate::config::ModelConfig;
 use crate::data::{BagColumn, Batch, Contents, Dataset};
 use crate::optim::{Formula, Rule};
-use crate::plan::{Field, Input, Masks, Parameters, Plan, Pooling, Table, Task, TaskKind, TensorId};
+use crate::plan::{
+    Field, Input, Masks, Parameter, Parameters, Plan, Pooling, Running, Table, Task, TaskKind, TensorId,
+};
 use crate::reference::{Arrays, Of, OptimizerState, Real, Reference};
 
 /// Families and what else changes a plan's shape; `A` to `D` stand for widths.
@@ -61,6 +63,8 @@ pub struct Scene {
     pub values: BTreeMap<usize, Vec<f32>>,
     /// Of every tensor, drawn.
     pub grads: BTreeMap<usize, Vec<f32>>,
+    /// What norms over batches go by, in f32.
+    pub normalizers: Vec<f32>,
     /// What the step drops.
     pub masks: Option<Masks>,
     pub draw: Draw,
@@ -108,6 +112,12 @@ impl Draw {
     pub fn numbers(&mut self, count: usize) -> Vec<f32> {
         (0..count).map(|_| self.number()).collect()
     }
+
+    /// Means, or variances, which are not negative.
+    pub fn statistics(&mut self, of: Statistic, count: usize) -> Vec<f32> {
+        let numbers = self.numbers(count);
+        if of == Statistic::Mean { numbers } else { numbers.into_iter().map(f32::abs).collect() }
+    }
 }
 
 impl Scene {
@@ -133,6 +143,7 @@ impl Scene {
         let tensors = || (0..plan.tensors.len()).map(TensorId);
         let values = tensors().map(|t| (t.0, twin.rows_of(t, rows))).collect();
         let grads = tensors().map(|t| (t.0, draw.numbers(rows * plan.tensor(t).width))).collect();
+        let normalizers = twin.statistics().normalizers.clone();
         let shape = format!("{shape}, {rows} rows");
         Self {
             plan,
@@ -146,6 +157,7 @@ impl Scene {
             capacity,
             values,
             grads,
+            normalizers,
             masks,
             draw,
         }
@@ -183,6 +195,7 @@ impl Scene {
         let of = |&x: &f32| T::of(f64::from(x));
         let mut reference = Reference::new(self.plan.clone(), self.parameters.map(|x| of(&x)));
         reference.set_masks(self.masks);
+        reference.statistics_mut().normalizers = self.normalizers.iter().map(of).collect();
         for (kind, tensors, all) in [(Of::Values, values, &self.values), (Of::Grads, grads, &self.grads)] {
             for tensor in tensors {
                 let rows: Vec<T> = all[&tensor.0].iter().map(of).collect();
@@ -267,7 +280,24 @@ fn parameters(plan: &Plan, draw: &mut Draw) -> Parameters<f32> {
         }
         p.pack(&values, &mut parameters.dense);
     }
+    for (running, p) in running_statistics(plan) {
+        p.pack(&draw.statistics(running, p.cols), &mut parameters.statistics);
+    }
     parameters
+}
+
+/// Which of a norm's statistics.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Statistic {
+    Mean,
+    Variance,
+}
+
+/// The running statistics of a plan.
+pub fn running_statistics(plan: &Plan) -> impl Iterator<Item = (Statistic, &Parameter)> {
+    let of = |running: Running| [(Statistic::Mean, running.mean), (Statistic::Variance, running.variance)];
+    let all = plan.norms().filter_map(|(_, norm)| norm.running()).flat_map(of);
+    all.map(|(statistic, id)| (statistic, plan.statistics.get(id)))
 }
 
 /// The optimizer's first or second moments.

@@ -42,7 +42,7 @@ fn first_floats(plan: &Plan) -> Vec<usize> {
 impl Builder {
     pub(super) fn embedding_forward(&mut self) {
         let plan = self.scene.plan.clone();
-        let written = self.written(Part::Embedding, (&[], &[]), Of::Values, &[plan.input_slot]);
+        let written = self.ran(Part::Embedding, &[], &[]).written(Of::Values, &[plan.input_slot]);
         let mut slot = self.arena("slot", Of::Values, &[], &written);
         // No row behind the batch is written.
         for word in &mut slot.expect {

@@ -323,6 +323,7 @@ impl Executor for GpuExecutor {
         Ok(Parameters {
             dense: self.context.read(&self.loaded.buffers.dense, self.loaded.plan.dense.len)?,
             embedding: self.loaded.buffers.tables.read(&self.context, &self.loaded.plan)?,
+            statistics: self.context.read(&self.loaded.buffers.statistics, self.loaded.plan.statistics.len)?,
         })
     }
 

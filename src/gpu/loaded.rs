@@ -8,7 +8,7 @@ use super::stages::{BoundLevel, Buffers, Pipelines, Stages};
 use crate::data::{Batch, Dataset, Segments};
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Variants;
-use crate::kernels::{self, Place, Step, StepOp, clip, gather, level, loss, norm, weight_grad};
+use crate::kernels::{self, Place, Step, StepOp, clip, gather, loss, norm, weight_grad};
 use crate::optim::{Formulas, Rule};
 use crate::plan::{Block, Parameters, Plan};
 
@@ -45,8 +45,7 @@ impl Loaded {
         let capacity = batch_size.next_multiple_of(variants.level.rows_of_workgroup() as usize);
         let place = Place { plan: &plan, capacity };
         let (layers, weight_tiles) = weight_grad::layers(place, variants.weight_grad);
-        let slots = weight_grad::slots(batch_size);
-        let buffers = Buffers::new(context, place, slots, variants, parameters, &layers, shard_bytes)?;
+        let buffers = Buffers::new(context, place, batch_size, variants, parameters, &layers, shard_bytes)?;
         let stages = Stages::new(context, &pipelines, &plan, variants, &buffers);
         Ok(Self {
             plan,
@@ -133,7 +132,7 @@ impl Loaded {
         let dense = rule.optimizer.formula();
         let mut levels = |bound: &[BoundLevel]| {
             for b in bound {
-                b.bound.dispatch(pass, level::workgroups(batch.rows, b.items, self.variants.level));
+                b.bound.dispatch(pass, b.workgroups(batch.rows, self.batch_size, self.variants.level));
             }
         };
         let (bound, workgroups) = match op {
@@ -150,9 +149,10 @@ impl Loaded {
                 (&s.weight_grad, weight_grad::workgroups(self.weight_tiles, self.batch_size, self.variants.weight_grad))
             }
             StepOp::NormGrad => {
-                let (_, columns) = norm::norms(place);
+                let (_, columns) = norm::norms(place, self.plan.row_norms());
                 (&s.norm_grad, norm::workgroups(columns, self.batch_size, p.norm_grad.group()))
             }
+            StepOp::NormStatistics => return levels(s.norm_statistics.as_slice()),
             StepOp::ClipParts => {
                 let parts = clip::Clip::new(&self.plan, batch.segments.rows.len(), 0.0);
                 (&s.clip_parts, parts.part_workgroups(p.clip_parts.group()))

@@ -4,7 +4,7 @@ use super::context::with_room_to_spare;
 use super::executor::{Gpu, PREDICTION_BYTES};
 use super::recorder::staging_bytes;
 use crate::data::BatchSize;
-use crate::kernels::{self, Place, embedding, loss, weight_grad};
+use crate::kernels::{self, Place, batch_norm, embedding, loss, weight_grad};
 use crate::memory::{Part, What};
 use crate::optim::Rule;
 use crate::plan::{Placement, Plan};
@@ -28,6 +28,7 @@ impl Gpu {
         let from_host = 4 * embedding::host_floats(plan, &formulas, batch.segments);
         let moving = plan.embedding.parameters.iter().enumerate().filter(|(t, _)| rule.table(*t).moves_others());
         let marks = moving.map(|(_, table)| table.len()).sum::<usize>();
+        let statistics = 4 * (plan.statistics.len + batch_norm::moments_floats(plan, batch_size));
         let sums = 4 * plan.tasks.len() * (loss::SUMS + loss::COUNTS);
         let squares = if rule.clip_norm.is_some() { 4 * batch.segments } else { 0 };
         let (words, gathered) = kernels::batch_words(plan, batch, held.is_some());
@@ -39,7 +40,10 @@ impl Gpu {
         vec![
             part(What::Tables, tables),
             part(What::TableState, table_state + marks),
-            part(What::Dense, dense * (1 + rule.optimizer.formula().state().len() + weight_grad::slots(batch_size))),
+            part(
+                What::Dense,
+                dense * (1 + rule.optimizer.formula().state().len() + weight_grad::slots(batch_size)) + statistics,
+            ),
             part(What::Activations, 8 * plan.arena_stride() * place.capacity),
             part(
                 What::Batches,

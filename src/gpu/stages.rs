@@ -2,14 +2,17 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use super::context::Context;
 use super::pipeline::{Bound, Pipeline};
 use super::tables::Tables;
 use crate::executor::ExecutorError;
+use crate::kernels::level::Piece;
 use crate::kernels::variant::{Direction, LevelVariant, LevelWork, Variants, WeightGradVariant};
-use crate::kernels::{self, Kernel, Place, Step, clip, embedding, level, loss, norm, optimizer, weight_grad};
+use crate::kernels::{
+    self, Kernel, Place, Step, Workgroups, batch_norm, clip, embedding, level, loss, norm, optimizer, weight_grad,
+};
 use crate::optim::{Formula, Rule};
 use crate::plan::{Block, Parameters, Plan, StateTensor};
 
@@ -37,6 +40,8 @@ pub struct Pipelines {
     pub embedding_others: ByFormula<Pipeline>,
     pub loss_sums: Pipeline,
     pub norm_grad: Pipeline,
+    /// In the order of [`batch_norm::Part::ALL`], compiled when a plan first needs them.
+    batch_norm: OnceLock<Vec<Pipeline>>,
     pub clip_parts: Pipeline,
     pub clip_factor: Pipeline,
     pub clip_gradients: Pipeline,
@@ -45,19 +50,48 @@ pub struct Pipelines {
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
 }
 
-/// A dispatch of a level.
-pub struct Program {
-    ops: wgpu::Buffer,
-    lists: wgpu::Buffer,
-    /// Workgroups along y.
-    items: u32,
+/// A dispatch of a level, or three over a phase's norms.
+enum Program {
+    Ops {
+        ops: wgpu::Buffer,
+        lists: wgpu::Buffer,
+        /// Workgroups along y.
+        items: u32,
+    },
+    BatchNorms {
+        parts: [batch_norm::Part; 3],
+        norms: wgpu::Buffer,
+        weight_grads: wgpu::Buffer,
+        columns: u32,
+    },
 }
 
 /// A dispatch of a level with its buffers.
 pub struct BoundLevel {
     pub bound: Bound,
-    /// Workgroups along y.
-    pub items: u32,
+    extent: Extent,
+}
+
+/// What the number of a dispatch's workgroups follows from.
+enum Extent {
+    /// Items along y.
+    Ops(u32),
+    BatchNorms {
+        part: batch_norm::Part,
+        columns: u32,
+        /// Invocations of a workgroup.
+        group: u32,
+    },
+}
+
+impl BoundLevel {
+    /// For a batch of so many rows of up to `capacity` rows.
+    pub fn workgroups(&self, rows: usize, capacity: usize, variant: LevelVariant) -> Workgroups {
+        match self.extent {
+            Extent::Ops(items) => level::workgroups(rows, items, variant),
+            Extent::BatchNorms { part, columns, group } => part.workgroups(columns, rows, capacity, group),
+        }
+    }
 }
 
 /// A plan's buffers, allocated once.
@@ -67,6 +101,8 @@ pub struct Buffers {
     /// The data set that the device holds; a placeholder where it holds none.
     pub dataset: wgpu::Buffer,
     pub dense: wgpu::Buffer,
+    /// Running means and variances.
+    pub statistics: wgpu::Buffer,
     /// The optimizer's arrays; placeholders before the first step and where the formula has none.
     pub dense_state: [wgpu::Buffer; 2],
     pub tables: Tables,
@@ -81,6 +117,9 @@ pub struct Buffers {
     pub tasks: wgpu::Buffer,
     pub layers: wgpu::Buffer,
     pub norms: wgpu::Buffer,
+    /// Of norms over batches: all of them, and their statistics in the batch; placeholders where there are none.
+    batch_norms: wgpu::Buffer,
+    moments: wgpu::Buffer,
     pub clip: ClipBuffers,
     /// Of levels, then the towers; each one dispatch or several.
     forward: Vec<Vec<Program>>,
@@ -110,6 +149,8 @@ pub struct Stages {
     pub loss_sums: Bound,
     pub weight_grad: Bound,
     pub norm_grad: Bound,
+    /// None where there are no norms over batches.
+    pub norm_statistics: Option<BoundLevel>,
     pub clip_parts: Bound,
     pub clip_factor: Bound,
     pub clip_gradients: Bound,
@@ -139,6 +180,7 @@ impl Pipelines {
             embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
             loss_sums: new("loss_sums"),
             norm_grad: new("norm_weight_grad"),
+            batch_norm: OnceLock::new(),
             clip_parts: new("clip_parts"),
             clip_factor: new("clip_factor"),
             clip_gradients: new("clip_gradients"),
@@ -154,6 +196,11 @@ impl Pipelines {
         levels.entry((variant, work)).or_insert_with(new).clone()
     }
 
+    fn batch_norm(&self, context: &Context, part: batch_norm::Part) -> &Pipeline {
+        let new = |part: batch_norm::Part| Pipeline::new(context, part.kernel(), &[]);
+        &self.batch_norm.get_or_init(|| batch_norm::Part::ALL.map(new).into())[part as usize]
+    }
+
     pub fn weight_grad(&self, context: &Context, variant: WeightGradVariant) -> Arc<Pipeline> {
         let mut weight_grads = self.weight_grads.lock().unwrap_or_else(PoisonError::into_inner);
         let new = || Arc::new(Pipeline::new(context, variant.kernel(), &variant.overrides()));
@@ -165,7 +212,7 @@ impl Buffers {
     pub fn new(
         context: &Context,
         place: Place,
-        slots: usize,
+        batch_size: usize,
         variants: Variants,
         parameters: Parameters<f32>,
         layers: &[weight_grad::Layer],
@@ -173,12 +220,19 @@ impl Buffers {
     ) -> Result<Self, ExecutorError> {
         let Place { plan, capacity } = place;
         let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
+        let slots = weight_grad::slots(batch_size);
         let arena = plan.arena_stride() * capacity * 4;
-        let programs = |program: level::Program| -> Result<Vec<Program>, ExecutorError> {
-            let upload = |(p, items): (level::Program, u32)| {
-                Ok(Program { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
+        let upload = |(p, items): (level::Program, u32)| {
+            Ok(Program::Ops { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
+        };
+        let programs = |pieces: Vec<Piece>| -> Result<Vec<Program>, ExecutorError> {
+            let of = |piece: Piece| -> Vec<Result<Program, ExecutorError>> {
+                match piece {
+                    Piece::Ops(program) => program.dispatches(variants.level).into_iter().map(upload).collect(),
+                    Piece::BatchNorms(parts, phase) => vec![upload_norms(context, parts, &phase)],
+                }
             };
-            program.dispatches(variants.level).into_iter().map(upload).collect()
+            pieces.into_iter().flat_map(of).collect()
         };
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
@@ -186,6 +240,7 @@ impl Buffers {
             batch: context.storage("a batch", 16)?,
             dataset: context.storage("the data set", 16)?,
             dense: context.upload("the dense parameters", &parameters.dense)?,
+            statistics: context.upload("the running statistics", &parameters.statistics)?,
             dense_state: no_state(context)?,
             tables: Tables::new(context, plan, parameters.embedding, shard_bytes)?,
             values: context.storage("the activations", arena)?,
@@ -198,7 +253,10 @@ impl Buffers {
             fields: context.upload("fields", &kernels::embedding::fields(place))?,
             tasks: context.upload("tasks", &loss::tasks(place))?,
             layers: context.upload("layers", layers)?,
-            norms: context.upload("norms", &norm::norms(place).0)?,
+            norms: context.upload("norms", &norm::norms(place, plan.row_norms()).0)?,
+            batch_norms: context.upload("norms", &batch_norm::Phase::new(place, plan.layers()).norms)?,
+            moments: context
+                .storage("the batch's statistics", (4 * batch_norm::moments_floats(plan, batch_size)).max(16))?,
             clip: ClipBuffers {
                 clip: context.buffer("clip", size_of::<clip::Clip>() as u64, uniform)?,
                 squares: context.storage("the squares of rows' gradients", 16)?,
@@ -210,6 +268,19 @@ impl Buffers {
             towers: programs(level::towers(place))?,
         })
     }
+}
+
+fn upload_norms(
+    context: &Context,
+    parts: [batch_norm::Part; 3],
+    phase: &batch_norm::Phase,
+) -> Result<Program, ExecutorError> {
+    Ok(Program::BatchNorms {
+        parts,
+        norms: context.upload("norms", &phase.norms)?,
+        weight_grads: context.upload("norms", &phase.weight_grads)?,
+        columns: phase.columns,
+    })
 }
 
 /// Stands for an optimizer's arrays where there are none.
@@ -249,6 +320,10 @@ impl Buffers {
                 let floats = p.floats(rows);
                 vec![(buffer, (floats.start * 4) as u64, 0..floats.len())]
             }
+            Block::Statistics => {
+                let floats = p.floats(rows);
+                vec![(&self.statistics, (floats.start * 4) as u64, 0..floats.len())]
+            }
             Block::Table(_) => {
                 let unit = if tensor.is_by_row() { p.stride } else { 1 };
                 self.tables.parts(p.floats(rows), array, unit).collect()
@@ -278,11 +353,26 @@ impl Stages {
         let loss = [("tasks", &b.tasks), ("sums", &b.sums), ("histogram", &b.histogram)];
         let bind =
             |pipeline: &Pipeline, buffers: &[&[(&str, &wgpu::Buffer)]]| pipeline.bind(context, &buffers.concat());
-        let one = |pipeline: &Pipeline, program: &Program| BoundLevel {
-            bound: bind(pipeline, &[&step, &arenas, &dense, &[("ops", &program.ops), ("lists", &program.lists)]]),
-            items: program.items,
+        let statistics = [("moments", &b.moments), ("statistics", &b.statistics)];
+        let norms = |part: batch_norm::Part, norms: [(&str, &wgpu::Buffer); 2], columns: u32| {
+            let pipeline = p.batch_norm(context, part);
+            let bound = bind(pipeline, &[&step, &arenas, &dense, &statistics, &norms]);
+            BoundLevel { bound, extent: Extent::BatchNorms { part, columns, group: pipeline.group() } }
         };
-        let each = |pipeline: &Pipeline, programs: &Vec<Program>| programs.iter().map(|p| one(pipeline, p)).collect();
+        let dispatches = |pipeline: &Pipeline, program: &Program| -> Vec<BoundLevel> {
+            match program {
+                Program::Ops { ops, lists, items } => {
+                    let bound = bind(pipeline, &[&step, &arenas, &dense, &[("ops", ops), ("lists", lists)]]);
+                    vec![BoundLevel { bound, extent: Extent::Ops(*items) }]
+                }
+                Program::BatchNorms { parts, norms: of, weight_grads, columns } => {
+                    parts.map(|part| norms(part, [("batch_norms", of), ("norms", weight_grads)], *columns)).into()
+                }
+            }
+        };
+        let each = |pipeline: &Pipeline, programs: &Vec<Program>| {
+            programs.iter().flat_map(|program| dispatches(pipeline, program)).collect()
+        };
         let of_batch = [&step[..], &inputs, &[("slot", &b.grads), ("squares", &b.clip.squares)]].concat();
         let of_shard = |number: usize| {
             let bind = |pipeline: &Pipeline| {
@@ -306,6 +396,10 @@ impl Stages {
             towers: each(&both, &b.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
+            norm_statistics: plan.normalizes_batches().then(|| {
+                let columns = batch_norm::columns(plan);
+                norms(batch_norm::Part::Track, [("batch_norms", &b.batch_norms), ("norms", &b.norms)], columns)
+            }),
             norm_grad: bind(&p.norm_grad, &[&step, &arenas, &[("norms", &b.norms)]]),
             clip_parts: bind(&p.clip_parts, &[&step, &clip]),
             clip_factor: bind(&p.clip_factor, &[&clip]),

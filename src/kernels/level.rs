@@ -1,8 +1,9 @@
 //! `shaders/level.wgsl`: a level as a list of ops, forward and backward. The shader says what each op does.
 
+use super::batch_norm::{Part, Phase};
 use super::variant::{Form, LevelVariant};
 use super::{NONE, Place, Workgroups, loss, shader_struct};
-use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Norm, TensorId};
+use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Norm, Over, TensorId};
 
 shader_struct! {
     pub struct Op {
@@ -75,26 +76,34 @@ pub fn workgroups(rows: usize, items: u32, variant: LevelVariant) -> Workgroups 
     [(rows as u32).div_ceil(variant.rows_of_workgroup()), items]
 }
 
-pub fn forward(level: &Level, place: Place) -> Program {
-    let mut b = Builder::new(place);
-    b.forward(level);
-    b.program
+/// A piece of a level's work. Without batch normalisation all of it is one.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Piece {
+    Ops(Program),
+    /// What waits for the whole batch, in these dispatches.
+    BatchNorms([Part; 3], Phase),
 }
 
-pub fn input_grad(level: &Level, place: Place) -> Program {
+pub fn forward(level: &Level, place: Place) -> Vec<Piece> {
+    let mut b = Builder::new(place);
+    b.forward(level);
+    b.pieces()
+}
+
+pub fn input_grad(level: &Level, place: Place) -> Vec<Piece> {
     let mut b = Builder::new(place);
     b.input_grad(level);
-    b.program
+    b.pieces()
 }
 
 /// The towers forward, the gradient of the loss by their logits, and the towers backward.
-pub fn towers(place: Place) -> Program {
+pub fn towers(place: Place) -> Vec<Piece> {
     let mut b = Builder::new(place);
     b.forward(&place.plan.towers);
     b.begin_phase();
     (0..place.plan.tasks.len()).for_each(|task| b.loss_grad(task));
     b.input_grad(&place.plan.towers);
-    b.program
+    b.pieces()
 }
 
 /// Whether no dispatch of the plan's levels exceeds what WebGPU grants along y; only unfused ones can.
@@ -102,10 +111,14 @@ pub fn fits(place: Place, variant: LevelVariant) -> bool {
     let forward = place.plan.blocks().map(|level| forward(level, place));
     let backward = place.plan.levels.iter().map(|level| input_grad(level, place));
     let programs = forward.chain(backward).chain(std::iter::once(towers(place)));
-    programs.flat_map(|program| program.dispatches(variant)).all(|(_, items)| items <= super::MOST_WORKGROUPS)
+    let items = |piece: Piece| match piece {
+        Piece::Ops(program) => program.dispatches(variant).into_iter().map(|(_, items)| items).max().unwrap_or(0),
+        Piece::BatchNorms(..) => 0, // Along y are slots, or as many rows as it takes.
+    };
+    programs.flatten().map(items).all(|items| items <= super::MOST_WORKGROUPS)
 }
 
-fn activation_number(activation: Activation) -> u32 {
+pub(super) fn activation_number(activation: Activation) -> u32 {
     match activation {
         Activation::Identity => 0,
         Activation::Relu => 1,
@@ -117,6 +130,8 @@ fn activation_number(activation: Activation) -> u32 {
 
 struct Builder<'a> {
     place: Place<'a>,
+    /// Before the program.
+    pieces: Vec<Piece>,
     program: Program,
     /// Whether the next op must wait for those before.
     barrier: bool,
@@ -124,18 +139,39 @@ struct Builder<'a> {
 
 impl<'a> Builder<'a> {
     fn new(place: Place<'a>) -> Self {
-        Self { place, program: Program::default(), barrier: false }
+        Self { place, pieces: Vec::new(), program: Program::default(), barrier: false }
+    }
+
+    fn pieces(mut self) -> Vec<Piece> {
+        self.end_program();
+        self.pieces
+    }
+
+    fn end_program(&mut self) {
+        let program = std::mem::take(&mut self.program);
+        if !program.ops.is_empty() {
+            self.pieces.push(Piece::Ops(program));
+        }
+    }
+
+    /// Norms over the batch, between the ops before and those behind.
+    fn batch_norms<'l>(&mut self, parts: [Part; 3], layers: impl Iterator<Item = &'l Linear>) {
+        let phase = Phase::new(self.place, layers);
+        if phase.columns > 0 {
+            self.end_program();
+            self.pieces.push(Piece::BatchNorms(parts, phase));
+        }
     }
 
     /// Layers by depth, all MLPs side by side, each with its norm behind it; then softmax; then mixes, or the concatenation.
     fn forward(&mut self, level: &Level) {
-        let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
-        for depth in 0..deepest {
+        for depth in 0..level.depth() {
             self.begin_phase();
             let layers = || level.mlps().filter_map(|mlp| mlp.layers.get(depth));
             layers().for_each(|layer| self.linear(layer));
             self.begin_phase();
             layers().filter_map(|layer| Some((layer, layer.norm.as_ref()?))).for_each(|(l, norm)| self.norm(l, norm));
+            self.batch_norms(Part::FORWARD, layers());
         }
         self.begin_phase();
         level.gates.iter().for_each(|gate| self.softmax(gate));
@@ -157,12 +193,13 @@ impl<'a> Builder<'a> {
         }
         self.begin_phase();
         level.gates.iter().for_each(|gate| self.softmax_grad(gate));
-        let deepest = level.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0);
-        for from_end in 0..deepest {
+        for from_end in 0..level.depth() {
             self.begin_phase();
-            for layer in level.mlps().filter_map(|mlp| mlp.layers.iter().nth_back(from_end)) {
+            let layers = || level.mlps().filter_map(|mlp| mlp.layers.iter().nth_back(from_end));
+            for layer in layers() {
                 layer.norm.iter().for_each(|norm| self.norm_grad(layer, norm));
             }
+            self.batch_norms(Part::BACKWARD, layers());
             self.begin_phase();
             for mlp in level.mlps().filter(|mlp| mlp.layers.len() > from_end + 1) {
                 self.hidden_grad(mlp, mlp.layers.len() - 1 - from_end);
@@ -227,25 +264,27 @@ impl<'a> Builder<'a> {
     }
 
     fn norm(&mut self, layer: &Linear, norm: &Norm) {
+        let Over::Row { inverse_deviation } = norm.over else { return };
         let place = self.place;
         let op = Op {
             input: place.start(norm.normalised),
             input_stride: place.stride(norm.normalised),
             weight: place.parameter(norm.weight),
             bias: place.parameter(norm.bias),
-            gate_weights: place.start(norm.inverse_deviation),
+            gate_weights: place.start(inverse_deviation),
             ..self.op(NORM, layer.output)
         };
         self.push(self.behind(layer, op));
     }
 
     fn norm_grad(&mut self, layer: &Linear, norm: &Norm) {
+        let Over::Row { inverse_deviation } = norm.over else { return };
         let place = self.place;
         self.push(Op {
             input: place.start(layer.output),
             input_stride: place.stride(layer.output),
             weight: place.parameter(norm.weight),
-            gate_weights: place.start(norm.inverse_deviation),
+            gate_weights: place.start(inverse_deviation),
             ..self.op(NORM_GRAD, norm.normalised)
         });
     }

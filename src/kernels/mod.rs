@@ -3,6 +3,7 @@
 //! A kernel is an entry point of a `.wgsl` under `shaders/`. Its bindings and workgroup size are read from there by
 //! naga's reflection (`gpu::pipeline`); buffers are bound by the names of the shader's globals.
 
+pub mod batch_norm;
 pub mod clip;
 pub mod embedding;
 pub mod gather;
@@ -70,6 +71,7 @@ macro_rules! source {
     };
 }
 
+const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE);
 const CLIP: Source = source!("clip", STEP, GRID);
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
 const GATHER: Source = source!("gather", STEP, GRID);
@@ -126,7 +128,7 @@ pub struct Kernel {
 }
 
 /// The kernels that come in one form.
-pub const PLAIN_KERNELS: [Kernel; 25] = [
+pub const PLAIN_KERNELS: [Kernel; 31] = [
     Kernel { source: GATHER, entry: "gather" },
     Kernel { source: EMBEDDING, entry: "embedding_rows" },
     Kernel { source: EMBEDDING, entry: "embedding_forward" },
@@ -143,6 +145,12 @@ pub const PLAIN_KERNELS: [Kernel; 25] = [
     Kernel { source: EMBEDDING, entry: "embedding_sgd_others" },
     Kernel { source: LOSS, entry: "loss_sums" },
     Kernel { source: NORM, entry: "norm_weight_grad" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_moments" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_statistics" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_forward" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_slopes" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_input_grad" },
+    Kernel { source: BATCH_NORM, entry: "batch_norm_track" },
     Kernel { source: CLIP, entry: "clip_parts" },
     Kernel { source: CLIP, entry: "clip_factor" },
     Kernel { source: CLIP, entry: "clip_gradients" },

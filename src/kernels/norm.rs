@@ -1,6 +1,7 @@
 //! `shaders/norm.wgsl`: gradients of norms' weights and biases in one dispatch.
 
 use super::{Place, Workgroups, shader_struct, weight_grad};
+use crate::plan::{self, Linear};
 
 shader_struct! {
     pub struct Norm {
@@ -13,11 +14,11 @@ shader_struct! {
     }
 }
 
-/// Every norm of the model, and their vec4s of columns.
-pub fn norms(place: Place) -> (Vec<Norm>, u32) {
+/// Some of a plan's norms with their layers, and their vec4s of columns.
+pub fn norms<'a>(place: Place, of: impl Iterator<Item = (&'a Linear, &'a plan::Norm)>) -> (Vec<Norm>, u32) {
     let mut columns = 0;
     let mut norms = Vec::new();
-    for (layer, norm) in place.plan.norms() {
+    for (layer, norm) in of {
         let stride = place.stride(layer.output);
         norms.push(Norm {
             first: columns,

@@ -23,7 +23,8 @@ pub enum StepOp {
     LevelInputGrad(usize),
     LossSums,
     WeightGrad,
-    /// Of norms' weights and biases, where there are any.
+    /// Of weights and biases of norms over rows, where there are any. Those of norms over batches are had with their level's
+    /// gradient.
     NormGrad,
     /// What the batch's table rows add to the norm of all gradients, where they are clipped.
     ClipSquares,
@@ -33,6 +34,8 @@ pub enum StepOp {
     ClipFactor,
     ClipGradients,
     Optimizer,
+    /// The running means and variances of norms over batches, where there are any.
+    NormStatistics,
     /// The table rows of the batch.
     EmbeddingUpdate,
     /// Telling the table rows of the batch from the others.
@@ -64,9 +67,11 @@ pub fn train_ops(plan: &Plan, rule: &Rule, is_held: bool) -> impl Iterator<Item 
         .chain(std::iter::once(StepOp::Towers))
         .chain(backward)
         .chain([StepOp::LossSums, StepOp::WeightGrad])
-        .chain(plan.norms().next().map(|_| StepOp::NormGrad))
+        .chain(plan.row_norms().next().map(|_| StepOp::NormGrad))
         .chain(clip.into_iter().filter(move |_| clips))
-        .chain([StepOp::Optimizer, StepOp::EmbeddingUpdate])
+        .chain([StepOp::Optimizer])
+        .chain(plan.normalizes_batches().then_some(StepOp::NormStatistics))
+        .chain([StepOp::EmbeddingUpdate])
         .chain(others.iter().copied())
 }
 
@@ -87,6 +92,7 @@ impl fmt::Display for StepOp {
             Self::ClipFactor => write!(f, "clip, factor"),
             Self::ClipGradients => write!(f, "clip, gradients"),
             Self::Optimizer => write!(f, "optimizer"),
+            Self::NormStatistics => write!(f, "running statistics"),
             Self::EmbeddingUpdate => write!(f, "embedding update"),
             Self::EmbeddingMarks => write!(f, "embedding marks"),
             Self::EmbeddingOthers => write!(f, "embedding update of other rows"),
@@ -116,7 +122,7 @@ fn update_cost(formula: Formula) -> (f64, f64) {
     (flops, 2.0 * (1 + arrays) as f64)
 }
 
-/// Floating-point operations of a layer normalisation for one element: its part in the two sums, and the result.
+/// Floating-point operations of a norm for one element: its part in the two sums, and the result.
 const NORM_FLOPS: f64 = 8.0;
 
 impl StepOp {
@@ -152,7 +158,7 @@ impl StepOp {
             }
             Self::WeightGrad => weight_grad_cost(place, rows),
             Self::NormGrad => {
-                let columns = norm_columns(plan.norms(), plan);
+                let columns = norm_columns(plan.row_norms(), plan);
                 let slots = weight_grad::slots(place.capacity) as f64;
                 Cost { flops: 3.0 * rows * columns, bytes: 4.0 * columns * 2.0 * (rows + slots) }
             }
@@ -178,6 +184,10 @@ impl StepOp {
                 let (n, slots) = (plan.dense.len as f64, weight_grad::slots(place.capacity) as f64);
                 let (flops, floats) = update_cost(rule.optimizer.formula());
                 Cost { flops: n * (flops + slots), bytes: 4.0 * n * (floats + slots) }
+            }
+            Self::NormStatistics => {
+                let columns = norm_columns(plan.norms(), plan);
+                Cost { flops: 7.0 * columns, bytes: 4.0 * 6.0 * columns }
             }
             Self::EmbeddingUpdate => {
                 let gathered = gathered_floats(plan, batch);
@@ -235,7 +245,9 @@ fn level_cost(plan: &Plan, level: &Level, rows: f64) -> Cost {
     let flops = flops + NORM_FLOPS * norms;
     let inputs = level.inputs().into_iter().map(width).sum::<f64>();
     // A hidden tensor is written, and read by the layer behind it; a norm's is written once more; a mix reads its experts.
-    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>() + 3.0 * norms;
+    // Norms over a batch read it again for its statistics.
+    let norm_moves = if plan.normalizes_batches() { 4.0 } else { 3.0 };
+    let hidden = linears(level).map(|l| 2.0 * width(l.output)).sum::<f64>() + norm_moves * norms;
     let mixes = level.gates.iter().map(|g| width(g.output)).sum::<f64>();
     let weights = linears(level).map(|l| width(l.input) * width(l.output)).sum::<f64>();
     Cost { flops: rows * flops, bytes: 4.0 * (rows * (inputs + hidden + mixes) + weights) }

@@ -46,13 +46,13 @@ pub struct LevelWork {
     pub direction: Direction,
     /// Whether there are layers with dropout.
     pub drops: bool,
-    /// Whether there are layers with norms.
+    /// Whether there are layers with norms over their width.
     pub normalizes: bool,
 }
 
 impl LevelWork {
     pub fn of(plan: &Plan, direction: Direction) -> Self {
-        Self { direction, drops: plan.dropout > 0.0, normalizes: plan.norms().next().is_some() }
+        Self { direction, drops: plan.dropout > 0.0, normalizes: plan.row_norms().next().is_some() }
     }
 }
 

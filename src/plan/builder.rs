@@ -1,7 +1,7 @@
 //! Builds a [`Plan`] level by level. Families use this; it knows none of them.
 
-use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Norm, Normalization, Placement, Plan};
-use super::{Task, Tensor, TensorId, pad4};
+use super::{Activation, Concat, Gate, Input, Layout, Level, Linear, Mlp, Norm, Normalization, Over, Plan};
+use super::{Placement, Running, Task, Tensor, TensorId, pad4};
 
 /// How MLPs are made: what follows each layer, and what follows the last one.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +21,7 @@ pub struct PlanBuilder {
     dropouts: u32,
     dense: Layout,
     embedding: Layout,
+    statistics: Layout,
 }
 
 impl PlanBuilder {
@@ -39,6 +40,7 @@ impl PlanBuilder {
             dropouts: 0,
             dense: Layout::default(),
             embedding,
+            statistics: Layout::default(),
         };
         builder.tensor("input".into(), width);
         builder
@@ -116,6 +118,7 @@ impl PlanBuilder {
             dropout: self.dropout,
             dense: self.dense,
             embedding: self.embedding,
+            statistics: self.statistics,
         }
     }
 
@@ -142,12 +145,21 @@ impl PlanBuilder {
     }
 
     fn norm(&mut self, name: &str, width: usize) -> Option<Norm> {
-        (self.normalization == Normalization::Layer).then(|| Norm {
-            weight: self.dense.push_vector(format!("{name}.weight"), width),
-            bias: self.dense.push_vector(format!("{name}.bias"), width),
-            normalised: self.tensor(format!("{name}.normalised"), width),
-            inverse_deviation: self.tensor(format!("{name}.inverse_deviation"), 1),
-        })
+        if self.normalization == Normalization::None {
+            return None;
+        }
+        let weight = self.dense.push_vector(format!("{name}.weight"), width);
+        let bias = self.dense.push_vector(format!("{name}.bias"), width);
+        let normalised = self.tensor(format!("{name}.normalised"), width);
+        let over = if self.normalization == Normalization::Layer {
+            Over::Row { inverse_deviation: self.tensor(format!("{name}.inverse_deviation"), 1) }
+        } else {
+            Over::Batch(Running {
+                mean: self.statistics.push_vector(format!("{name}.running_mean"), width),
+                variance: self.statistics.push_vector(format!("{name}.running_var"), width),
+            })
+        };
+        Some(Norm { weight, bias, normalised, over })
     }
 
     fn next_dropout(&mut self) -> Option<u32> {

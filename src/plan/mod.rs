@@ -42,6 +42,8 @@ pub enum Normalization {
     None,
     /// Mean 0 and variance 1 over the layer's width, for each sample apart (Ba et al. 2016).
     Layer,
+    /// Mean 0 and variance 1 over the samples of a batch, for each column apart (Ioffe and Szegedy 2015).
+    Batch,
 }
 
 /// What a task predicts, and so its loss.
@@ -99,16 +101,56 @@ pub struct Linear {
 /// Added to a variance before its root is taken, as PyTorch does.
 pub const NORM_EPS: f64 = 1e-5;
 
-/// `normalised weight + bias`, where `normalised = (x - mean) / sqrt(variance + eps)`, x being a linear map's result, and
-/// mean and variance (with the width, not the width less one, below the sum) being over its width: `torch.nn.LayerNorm`.
+/// The share of a batch's mean and variance in the running ones behind it, as PyTorch's BatchNorm1d has it.
+pub const NORM_MOMENTUM: f64 = 0.1;
+
+/// `normalised weight + bias`, where `normalised = (x - mean) / sqrt(variance + eps)`, x being a linear map's result.
 #[derive(Clone, Debug)]
 pub struct Norm {
     pub weight: ParameterId,
     pub bias: ParameterId,
     /// `[batch, width]`; its gradient is that by x.
     pub normalised: TensorId,
-    /// `1 / sqrt(variance + eps)`, `[batch, 1]`.
-    pub inverse_deviation: TensorId,
+    pub over: Over,
+}
+
+/// What a norm's mean and variance are over; below the variance's sum is the count, not the count less one.
+#[derive(Clone, Copy, Debug)]
+pub enum Over {
+    /// The width of a row: `torch.nn.LayerNorm`.
+    Row {
+        /// `1 / sqrt(variance + eps)`, `[batch, 1]`.
+        inverse_deviation: TensorId,
+    },
+    /// A column of the batch: `torch.nn.BatchNorm1d`. Where there is no batch to take them from (prediction, a step over
+    /// one row), the running ones stand in.
+    Batch(Running),
+}
+
+/// A norm's running statistics, in [`Plan::statistics`], `[width]` each.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    pub mean: ParameterId,
+    /// With the count less one below the sum, as PyTorch has it.
+    pub variance: ParameterId,
+}
+
+impl Norm {
+    /// A layer normalisation's inverse deviation.
+    pub fn inverse_deviation(&self) -> Option<TensorId> {
+        match self.over {
+            Over::Row { inverse_deviation } => Some(inverse_deviation),
+            Over::Batch(_) => None,
+        }
+    }
+
+    /// A batch normalisation's running statistics.
+    pub fn running(&self) -> Option<Running> {
+        match self.over {
+            Over::Row { .. } => None,
+            Over::Batch(running) => Some(running),
+        }
+    }
 }
 
 impl Linear {
@@ -168,6 +210,11 @@ impl Level {
         self.experts.iter().chain(self.gates.iter().map(|g| &g.score))
     }
 
+    /// Layers of its longest MLP.
+    pub fn depth(&self) -> usize {
+        self.mlps().map(|mlp| mlp.layers.len()).max().unwrap_or(0)
+    }
+
     /// The tensors from outside that the level reads, each once, in order of first use.
     pub fn inputs(&self) -> Vec<TensorId> {
         let mut inputs = Vec::new();
@@ -197,6 +244,8 @@ pub struct Plan {
     pub dense: Layout,
     /// The embedding tables, one parameter each, in one block of floats.
     pub embedding: Layout,
+    /// The running means and variances of batch normalisation, in one block of floats: no optimizer moves them.
+    pub statistics: Layout,
     /// Of each table.
     pub placements: Vec<Placement>,
 }
@@ -226,6 +275,22 @@ impl Plan {
         self.layers().filter_map(|layer| Some((layer, layer.norm.as_ref()?)))
     }
 
+    /// Those over the width of a row.
+    pub fn row_norms(&self) -> impl Iterator<Item = (&Linear, &Norm)> {
+        self.norms().filter(|(_, norm)| norm.running().is_none())
+    }
+
+    /// Whether its norms are over batches; all of a plan's are alike.
+    pub fn normalizes_batches(&self) -> bool {
+        !self.statistics.parameters.is_empty()
+    }
+
+    /// Whether norms take the statistics of a batch of so many rows in a step of training. One row has no variance: it is
+    /// normalised by the running ones, and leaves them as they are.
+    pub fn takes_statistics_of(&self, rows: usize) -> bool {
+        self.normalizes_batches() && rows > 1
+    }
+
     /// The masks of a step of training, counted from 1; none where nothing is dropped.
     pub fn masks(&self, seed: u64, step: u64) -> Option<Masks> {
         (self.dropout > 0.0).then(|| Masks::new(self.dropout, seed, step))
@@ -246,14 +311,19 @@ impl Plan {
         self.blocks().any(|block| !std::ptr::eq(block, level) && block.mlps().any(|mlp| mlp.input() == tensor))
     }
 
-    /// Names and shapes of all parameters: tables first, then the rest in the order of the levels.
+    /// Names and shapes of all parameters that are learnt: tables first, then the rest in the order of the levels.
     pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
         self.embedding.parameters.iter().chain(&self.dense.parameters)
     }
 
-    /// The number of parameters, padding left out.
+    /// The number of parameters that are learnt, padding left out.
     pub fn parameter_count(&self) -> usize {
         self.parameters().map(|p| p.rows * p.cols).sum()
+    }
+
+    /// The number of running means and variances, padding left out.
+    pub fn statistics_count(&self) -> usize {
+        self.statistics.parameters.iter().map(|p| p.cols).sum()
     }
 }
 

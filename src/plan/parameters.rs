@@ -13,36 +13,44 @@ use crate::seed;
 /// Embedding rows start uniform in plus or minus this.
 const EMBEDDING_RANGE: f64 = 0.05;
 
-/// Values of [`Plan::dense`] and [`Plan::embedding`], as the layouts place them.
+/// Values of [`Plan::dense`], [`Plan::embedding`] and [`Plan::statistics`], as the layouts place them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameters<T> {
     pub dense: Vec<T>,
     pub embedding: Vec<T>,
+    pub statistics: Vec<T>,
 }
 
 impl<T: Copy + Default> Parameters<T> {
     pub fn zeros(plan: &Plan) -> Self {
-        Self { dense: vec![T::default(); plan.dense.len], embedding: vec![T::default(); plan.embedding.len] }
+        let zeros = |layout: &Layout| vec![T::default(); layout.len];
+        Self { dense: zeros(&plan.dense), embedding: zeros(&plan.embedding), statistics: zeros(&plan.statistics) }
     }
 
     pub fn map<U>(&self, f: impl Fn(T) -> U) -> Parameters<U> {
         Parameters {
             dense: self.dense.iter().map(|&x| f(x)).collect(),
             embedding: self.embedding.iter().map(|&x| f(x)).collect(),
+            statistics: self.statistics.iter().map(|&x| f(x)).collect(),
         }
+    }
+
+    /// Each layout of a plan with its values: tables first.
+    fn blocks<'p>(&self, plan: &'p Plan) -> [(&'p Layout, &[T]); 3] {
+        [(&plan.embedding, &self.embedding), (&plan.dense, &self.dense), (&plan.statistics, &self.statistics)]
     }
 
     /// The values of a parameter by name, row by row, without padding.
     pub fn get(&self, plan: &Plan, name: &str) -> Option<Vec<T>> {
-        let find =
-            |parameters: &[Parameter], block: &[T]| parameters.iter().find(|p| p.name == name).map(|p| p.unpack(block));
-        find(&plan.embedding.parameters, &self.embedding).or_else(|| find(&plan.dense.parameters, &self.dense))
+        let mut blocks = self.blocks(plan).into_iter();
+        blocks.find_map(|(layout, block)| Some(layout.parameters.iter().find(|p| p.name == name)?.unpack(block)))
     }
 }
 
 impl Parameters<f32> {
-    /// Xavier-uniform weights (Glorot and Bengio 2010), norms' weights of one, zero biases, small uniform embeddings. Each parameter draws
-    /// from a stream of its own, so its values depend on the seed, its name and its shape alone.
+    /// Xavier-uniform weights (Glorot and Bengio 2010), norms' weights and running variances of one, zero biases, small
+    /// uniform embeddings. Each parameter draws from a stream of its own, so its values depend on the seed, its name and its
+    /// shape alone.
     pub fn init(plan: &Plan, seed: u64) -> Self {
         let mut parameters = Self::zeros(plan);
         for p in &plan.embedding.parameters {
@@ -51,9 +59,12 @@ impl Parameters<f32> {
         for p in plan.dense.parameters.iter().filter(|p| p.shape.len() == 2) {
             draw(p, (6.0 / (p.rows + p.cols) as f64).sqrt(), seed, &mut parameters.dense);
         }
+        let ones = |p: &Parameter, block: &mut [f32]| p.pack(&vec![1.0; p.cols], block);
         for (_, norm) in plan.norms() {
-            let p = plan.dense.get(norm.weight);
-            p.pack(&vec![1.0; p.cols], &mut parameters.dense);
+            ones(plan.dense.get(norm.weight), &mut parameters.dense);
+            if let Some(running) = norm.running() {
+                ones(plan.statistics.get(running.variance), &mut parameters.statistics);
+            }
         }
         parameters
     }
@@ -64,8 +75,8 @@ impl Parameters<f32> {
             shape: p.shape.clone(),
             data: p.unpack(block),
         };
-        let tables = plan.embedding.parameters.iter().map(|p| named(p, &self.embedding));
-        tables.chain(plan.dense.parameters.iter().map(|p| named(p, &self.dense))).collect()
+        let blocks = self.blocks(plan).into_iter();
+        blocks.flat_map(|(layout, block)| layout.parameters.iter().map(move |p| named(p, block))).collect()
     }
 
     /// Writes all parameters to a file, as [`checkpoint::write`] does, some rows at a time.
@@ -73,10 +84,9 @@ impl Parameters<f32> {
     /// # Errors
     /// As [`checkpoint::write`].
     pub fn write(&self, plan: &Plan, path: &Path) -> Result<(), CheckpointError> {
-        let blocks = [(&plan.embedding, &self.embedding), (&plan.dense, &self.dense)];
+        let blocks = self.blocks(plan).into_iter();
         let named: BTreeMap<&str, (&Parameter, &[f32])> = blocks
-            .into_iter()
-            .flat_map(|(layout, block)| layout.parameters.iter().map(|p| (p.name.as_str(), (p, block.as_slice()))))
+            .flat_map(|(layout, block)| layout.parameters.iter().map(move |p| (p.name.as_str(), (p, block))))
             .collect();
         checkpoint::write_with(path, &shapes(plan), &BTreeMap::new(), |name, rows| -> Result<_, CheckpointError> {
             let (p, block) = named[name];
@@ -91,7 +101,7 @@ impl Parameters<f32> {
     pub fn read(plan: &Plan, reader: &mut Reader) -> Result<Self, CheckpointError> {
         checkpoint::check(&shapes(plan), &reader.tensors())?;
         let mut parameters = Self::zeros(plan);
-        for (layout, block) in parameters.blocks(plan) {
+        for (layout, block) in parameters.blocks_mut(plan) {
             for p in &layout.parameters {
                 for rows in checkpoint::pieces(&p.shape) {
                     p.by_rows().pack(&reader.read_rows(&p.name, rows.clone())?, &mut block[p.floats(rows)]);
@@ -106,16 +116,16 @@ impl Parameters<f32> {
     ///
     /// # Errors
     /// Lists every parameter that is missing, extra or of a shape that does not fit.
-    pub fn grow(plan: &Plan, before: &Plan, mut theirs: Self, seed: u64) -> Result<Self, CheckpointError> {
+    pub fn grow(plan: &Plan, before: &Plan, theirs: Self, seed: u64) -> Result<Self, CheckpointError> {
         let shape_of = |p: &Parameter| {
             let table = plan.embedding.parameters.iter().find(|table| table.name == p.name);
             let grows = table.filter(|table| table.cols == p.cols && table.rows > p.rows);
             (p.name.clone(), grows.unwrap_or(p).shape.clone())
         };
-        checkpoint::check(&shapes(plan), &before.parameters().map(shape_of).collect::<Vec<_>>())?;
+        checkpoint::check(&shapes(plan), &before.state(None).map(|t| shape_of(t.parameter)).collect::<Vec<_>>())?;
         let mut parameters = Self::init(plan, seed);
-        for ((layout, block), (old_layout, old_block)) in parameters.blocks(plan).into_iter().zip(theirs.blocks(before))
-        {
+        let blocks = parameters.blocks_mut(plan).into_iter().zip(theirs.blocks(before));
+        for ((layout, block), (old_layout, old_block)) in blocks {
             for old in &old_layout.parameters {
                 for p in layout.parameters.iter().filter(|p| p.name == old.name) {
                     let from = old.offset..old.offset + old.len();
@@ -126,21 +136,25 @@ impl Parameters<f32> {
         Ok(parameters)
     }
 
-    fn blocks<'a>(&'a mut self, plan: &'a Plan) -> [(&'a Layout, &'a mut Vec<f32>); 2] {
-        [(&plan.embedding, &mut self.embedding), (&plan.dense, &mut self.dense)]
+    fn blocks_mut<'a>(&'a mut self, plan: &'a Plan) -> [(&'a Layout, &'a mut Vec<f32>); 3] {
+        [
+            (&plan.embedding, &mut self.embedding),
+            (&plan.dense, &mut self.dense),
+            (&plan.statistics, &mut self.statistics),
+        ]
     }
 
     /// The first parameter with a value that is not finite, tables first.
     pub fn first_not_finite<'a>(&self, plan: &'a Plan) -> Option<&'a str> {
-        let bad = |p: &&Parameter, block: &[f32]| block[p.offset..p.offset + p.len()].iter().any(|x| !x.is_finite());
-        let table = plan.embedding.parameters.iter().find(|p| bad(p, &self.embedding));
-        table.or_else(|| plan.dense.parameters.iter().find(|p| bad(p, &self.dense))).map(|p| p.name.as_str())
+        let bad = |p: &Parameter, block: &[f32]| block[p.offset..p.offset + p.len()].iter().any(|x| !x.is_finite());
+        let mut blocks = self.blocks(plan).into_iter();
+        blocks.find_map(|(layout, block)| Some(layout.parameters.iter().find(|p| bad(p, block))?.name.as_str()))
     }
 }
 
 /// Names and shapes of a plan's parameters.
 fn shapes(plan: &Plan) -> Vec<Shaped> {
-    plan.parameters().map(|p| (p.name.clone(), p.shape.clone())).collect()
+    plan.state(None).map(|t| (t.name(), t.parameter.shape.clone())).collect()
 }
 
 fn draw(p: &Parameter, range: f64, seed: u64, block: &mut [f32]) {

@@ -11,6 +11,8 @@ pub enum Block {
     Dense,
     /// A table, by its number.
     Table(usize),
+    /// Batch normalisation's running means and variances, which have no optimizer.
+    Statistics,
 }
 
 /// One of the optimizer's arrays.
@@ -109,11 +111,12 @@ impl StateTensor<'_> {
 }
 
 impl Plan {
-    /// Every tensor of the state: the parameters as [`Plan::parameters`] gives them, then, where formulas are known, the
-    /// optimizer's.
+    /// Every tensor of the state: the parameters as [`Plan::parameters`] gives them, running statistics, then, where formulas
+    /// are known, the optimizer's.
     pub fn state(&self, formulas: Option<&Formulas>) -> impl Iterator<Item = StateTensor<'_>> {
         let tables = self.embedding.parameters.iter().enumerate().map(|(t, p)| (Block::Table(t), p));
         let all = tables.chain(self.dense.parameters.iter().map(|p| (Block::Dense, p)));
+        let all = all.chain(self.statistics.parameters.iter().map(|p| (Block::Statistics, p)));
         let values = all.clone().map(|(block, parameter)| StateTensor { array: None, block, parameter });
         let arrays = all.flat_map(move |(block, parameter)| {
             let formula = formulas.and_then(|formulas| formulas.of(block));
@@ -152,6 +155,7 @@ impl Formulas {
         match block {
             Block::Dense => Some(self.dense),
             Block::Table(table) => self.tables[table],
+            Block::Statistics => None,
         }
     }
 }

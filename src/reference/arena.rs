@@ -38,6 +38,12 @@ impl<T: Real> Arena<T> {
         (read, write)
     }
 
+    /// Two tensors to write.
+    pub fn both(&mut self, plan: &Plan, ids: [TensorId; 2], rows: usize) -> (&mut [T], &mut [T]) {
+        let [first, second] = self.many(plan, ids, rows);
+        (first, second)
+    }
+
     /// Several distinct tensors at once.
     pub fn many<const N: usize>(&mut self, plan: &Plan, ids: [TensorId; N], rows: usize) -> [&mut [T]; N] {
         let ranges = ids.map(|id| self.range(plan.tensor(id), rows));

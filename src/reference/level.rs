@@ -2,13 +2,14 @@
 
 use super::activation::{activate_rows, through_activation};
 use super::arena::{Arena, matrix, matrix_mut, vector, weight};
+use super::batch_norm::{self, Statistics};
 use super::dropout::{Drop, drop_rows, through_dropout};
 use super::matmul::{Write, a_b};
 use super::norm::{norm_forward, norm_input_grad};
 use super::real::Real;
 use super::transposed::Transposed;
 use super::vector::{add_scaled, dot};
-use crate::plan::{Activation, Concat, Gate, Level, Linear, Masks, Mlp, Plan, TensorId};
+use crate::plan::{Activation, Concat, Gate, Level, Linear, Masks, Mlp, Over, Plan, TensorId};
 
 /// The values and gradients of a block of rows that a level works on.
 pub struct Rows<'a, T> {
@@ -26,12 +27,22 @@ pub struct Rows<'a, T> {
     pub first_row: usize,
     /// None where nothing is dropped.
     pub masks: Option<Masks>,
+    /// What norms over batches compute with.
+    pub statistics: &'a Statistics<T>,
+    /// These rows' part in the batch's statistics, laid out like them.
+    pub partials: &'a mut [T],
 }
 
 pub fn level_forward<T: Real>(level: &Level, r: &mut Rows<T>) {
-    for mlp in level.mlps() {
-        mlp.layers.iter().for_each(|layer| linear_forward(layer, r));
+    for layer in level.mlps().flat_map(|mlp| &mlp.layers) {
+        linear_forward(layer, r);
+        behind_linear_forward(layer, r);
     }
+    gates_forward(level, r);
+}
+
+/// What follows a level's MLPs.
+pub fn gates_forward<T: Real>(level: &Level, r: &mut Rows<T>) {
     for gate in &level.gates {
         softmax(gate, r);
         mix(level, gate, r);
@@ -51,6 +62,23 @@ pub fn level_forward<T: Real>(level: &Level, r: &mut Rows<T>) {
 /// Gradients by the level's inputs, from those by its outputs. Writes every linear layer's on the way. `wanted` says
 /// whose gradient is used, of the level's inputs; the others are left as they are.
 pub fn level_input_grad<T: Real>(level: &Level, wanted: impl Fn(TensorId) -> bool, r: &mut Rows<T>) {
+    gates_grad(level, r);
+    for mlp in level.mlps() {
+        for (i, layer) in mlp.layers.iter().enumerate().rev() {
+            activation_grad(layer, r);
+            norm_grad(layer, r);
+            if i > 0 {
+                linear_input_grad(layer, Write::Replace, r);
+            }
+        }
+        if wanted(mlp.input()) {
+            slot_grad(level, mlp, r);
+        }
+    }
+}
+
+/// Gradients by the outputs of a level's MLPs.
+pub fn gates_grad<T: Real>(level: &Level, r: &mut Rows<T>) {
     for expert in &level.experts {
         // What a later block read directly has its gradient there already.
         if !r.plan.is_read_outside(level, expert.output()) && !is_logit(level, r.plan) {
@@ -70,11 +98,13 @@ pub fn level_input_grad<T: Real>(level: &Level, wanted: impl Fn(TensorId) -> boo
     for gate in &level.gates {
         mix_grad(level, gate, r);
     }
-    for (i, mlp) in level.mlps().enumerate() {
-        let is_first = level.mlps().take(i).all(|before| before.input() != mlp.input());
-        let write = if is_first { Write::Replace } else { Write::Add };
-        mlp_input_grad(mlp, wanted(mlp.input()).then_some(write), r);
-    }
+}
+
+/// The part of an MLP in the gradient by its input: the first one that reads it clears what was there.
+pub fn slot_grad<T: Real>(level: &Level, mlp: &Mlp, r: &mut Rows<T>) {
+    let is_first =
+        level.mlps().find(|first| first.input() == mlp.input()).is_some_and(|first| std::ptr::eq(first, mlp));
+    linear_input_grad(&mlp.layers[0], if is_first { Write::Replace } else { Write::Add }, r);
 }
 
 /// The towers' outputs are the logits, whose gradients the loss has written.
@@ -82,16 +112,30 @@ fn is_logit(level: &Level, plan: &Plan) -> bool {
     std::ptr::eq(level, &plan.towers)
 }
 
-fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
+/// The linear map. Its bias is left to what follows, unless that is a norm.
+pub fn linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
     let (t, result) = (r.plan.tensor(layer.output), layer.result());
-    let mut bias = layer.bias.map(|bias| vector(&r.plan.dense, r.dense, bias));
+    let bias = if layer.norm.is_some() { bias(layer, r) } else { None };
     let w = r.transposed.weight(r.plan, layer.weight);
     let (input, output) = r.values.pair(r.plan, layer.input, result, r.rows);
     let x = matrix(r.plan.tensor(layer.input), input, r.rows);
     a_b(x, w, matrix_mut(r.plan.tensor(result), output, r.rows), Write::Replace);
+    activate_rows(Activation::Identity, bias, output, t.width, t.stride);
+}
+
+fn bias<'a, T>(layer: &Linear, r: &Rows<'a, T>) -> Option<&'a [T]> {
+    layer.bias.map(|bias| vector(&r.plan.dense, r.dense, bias))
+}
+
+/// What follows a linear map: its norm or its bias, the activation and dropout.
+pub fn behind_linear_forward<T: Real>(layer: &Linear, r: &mut Rows<T>) {
+    let t = r.plan.tensor(layer.output);
+    let bias = if layer.norm.is_none() { bias(layer, r) } else { None };
     if let Some(norm) = &layer.norm {
-        activate_rows(Activation::Identity, bias.take(), output, t.width, t.stride);
-        norm_forward(norm, layer, r);
+        match norm.over {
+            Over::Row { inverse_deviation } => norm_forward(norm, inverse_deviation, layer, r),
+            Over::Batch(running) => batch_norm::forward(norm, running, layer, r),
+        }
     }
     let output = r.values.get_mut(r.plan, layer.output, r.rows);
     match layer.argument {
@@ -189,26 +233,33 @@ vectorized! {
     }
 }
 
-/// From the gradient by the MLP's output down to its input, which `write` says what to do with; none is to leave it.
-fn mlp_input_grad<T: Real>(mlp: &Mlp, write: Option<Write>, r: &mut Rows<T>) {
-    for (i, layer) in mlp.layers.iter().enumerate().rev() {
-        let drop = dropout(layer, r);
-        let y = r.values.get(r.plan, layer.output, r.rows);
-        let z = r.values.get(r.plan, layer.argument.unwrap_or(layer.output), r.rows);
-        let d = r.grads.get_mut(r.plan, layer.output, r.rows);
-        match drop {
-            None => through_activation(layer.activation, d, y, z),
-            Some(drop) => through_dropout(drop, layer.activation, d, y, z, r.plan.tensor(layer.output).stride),
-        }
-        if let Some(norm) = &layer.norm {
-            norm_input_grad(norm, layer, r);
-        }
-        let Some(write) = (if i == 0 { write } else { Some(Write::Replace) }) else { continue };
-        let w = weight(&r.plan.dense, r.dense, layer.weight);
-        let (dz, dx) = r.grads.pair(r.plan, layer.result(), layer.input, r.rows);
-        let dz = matrix(r.plan.tensor(layer.result()), dz, r.rows);
-        a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows), write);
+/// From the gradient by a layer's output to that by its activation's argument, in place.
+pub fn activation_grad<T: Real>(layer: &Linear, r: &mut Rows<T>) {
+    let drop = dropout(layer, r);
+    let y = r.values.get(r.plan, layer.output, r.rows);
+    let z = r.values.get(r.plan, layer.argument.unwrap_or(layer.output), r.rows);
+    let d = r.grads.get_mut(r.plan, layer.output, r.rows);
+    match drop {
+        None => through_activation(layer.activation, d, y, z),
+        Some(drop) => through_dropout(drop, layer.activation, d, y, z, r.plan.tensor(layer.output).stride),
     }
+}
+
+/// From there to that by the linear map's result, if a norm lies between.
+pub fn norm_grad<T: Real>(layer: &Linear, r: &mut Rows<T>) {
+    let Some(norm) = &layer.norm else { return };
+    match norm.over {
+        Over::Row { inverse_deviation } => norm_input_grad(norm, inverse_deviation, layer, r),
+        Over::Batch(running) => batch_norm::input_grad(norm, running, layer, r),
+    }
+}
+
+/// From there to that by the layer's input.
+pub fn linear_input_grad<T: Real>(layer: &Linear, write: Write, r: &mut Rows<T>) {
+    let w = weight(&r.plan.dense, r.dense, layer.weight);
+    let (dz, dx) = r.grads.pair(r.plan, layer.result(), layer.input, r.rows);
+    let dz = matrix(r.plan.tensor(layer.result()), dz, r.rows);
+    a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows), write);
 }
 
 /// Calls `f` with each expert's output and its first column in the concatenation.

@@ -9,10 +9,12 @@ mod vector;
 
 mod activation;
 mod arena;
+mod batch_norm;
 pub(crate) mod clip;
 mod dropout;
 mod embedding;
 mod largest;
+mod layers;
 mod level;
 mod loss;
 mod matmul;
@@ -39,6 +41,7 @@ use crate::plan::{self, Masks, Parameters, Plan, StateTensor, TensorId};
 use arena::Arena;
 use embedding::Columns;
 use largest::Largest;
+use layers::Layers;
 use level::Rows;
 use loss::BlockSums;
 use optimizer::{State, Update};
@@ -46,6 +49,7 @@ use table_update::{TableUpdate, Touched};
 use transposed::Transposed;
 use weight_grad::{BlockRows, Strip, for_each_strip};
 
+pub use batch_norm::Statistics;
 pub use loss::loss_terms;
 pub use matmul::Product;
 pub use memory::memory;
@@ -80,6 +84,8 @@ pub struct Reference<T> {
     broken: Option<Broken>,
     /// What steps drop; none where they drop nothing.
     masks: Option<Masks>,
+    /// What norms over batches compute with.
+    statistics: Statistics<T>,
 }
 
 /// What a block of rows goes through.
@@ -97,6 +103,8 @@ struct Block<T> {
     values: Arena<T>,
     grads: Arena<T>,
     sums: Vec<BlockSums>,
+    /// Its part in the batch's statistics, laid out as [`Plan::statistics`].
+    partials: Vec<T>,
 }
 
 /// Whether the gradient by the input slot is computed.
@@ -131,6 +139,7 @@ impl<T: Real> Reference<T> {
             sums: vec![TaskSums::default(); plan.tasks.len()],
             broken: None,
             masks: None,
+            statistics: Statistics::new(&plan),
             plan,
             parameters,
         }
@@ -156,6 +165,7 @@ impl<T: Real> Reference<T> {
         self.norm = rule.clip_norm.map(|most| self.clip(batch, rule, most));
         self.update_dense(batch, rule, step);
         self.update_embedding(batch, rule, step);
+        self.track_statistics(batch);
     }
 
     /// The logits of a batch, `[rows, tasks]`.
@@ -205,32 +215,40 @@ impl<T: Real> Reference<T> {
 
     fn forward(&mut self, batch: &Batch) {
         self.reserve(batch);
-        let (pass, blocks) = self.pass(None);
+        let (pass, statistics, blocks) = self.pass(None);
+        statistics.take_running(pass.plan, &pass.parameters.statistics);
         blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            block.forward(&pass, batch, block_rows(batch, b));
+            block.forward(&pass, statistics, batch, block_rows(batch, b));
         });
     }
 
     fn forward_and_backward(&mut self, batch: &Batch, input_grad: InputGrad) {
         self.reserve(batch);
         loss::inverse_counts(batch, &mut self.inverse_counts);
-        let (pass, blocks) = self.pass(self.masks);
-        blocks[..block_count(batch)].par_iter_mut().enumerate().for_each(|(b, block)| {
-            let rows = block_rows(batch, b);
-            block.forward(&pass, batch, rows.clone());
-            block.loss(&pass, batch, rows.clone());
-            block.backward(&pass, rows, input_grad);
-        });
+        let (pass, statistics, blocks) = self.pass(self.masks);
+        let (blocks, wants) = (&mut blocks[..block_count(batch)], input_grad == InputGrad::Wanted);
+        let wanted = |slot| wants || slot != pass.plan.input_slot;
+        if pass.plan.takes_statistics_of(batch.rows) {
+            by_layers(&pass, statistics, blocks, batch, wanted);
+        } else {
+            statistics.take_running(pass.plan, &pass.parameters.statistics);
+            blocks.par_iter_mut().enumerate().for_each(|(b, block)| {
+                let rows = block_rows(batch, b);
+                block.forward(&pass, statistics, batch, rows.clone());
+                block.loss(&pass, batch, rows.clone());
+                block.backward(&pass, statistics, rows, wanted);
+            });
+        }
         for (b, block) in self.blocks[..block_count(batch)].iter().enumerate() {
             loss::add_sums(&self.plan, batch, block_rows(batch, b), &block.values, &block.sums, &mut self.sums);
         }
     }
 
-    /// What all blocks read, and the blocks.
-    fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut [Block<T>]) {
+    /// What all blocks read, what norms compute with, and the blocks.
+    fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut Statistics<T>, &mut [Block<T>]) {
         self.transposed.refresh(&self.plan, &self.parameters.dense);
-        let Self { plan, columns, parameters, transposed, inverse_counts, blocks, .. } = self;
-        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, blocks)
+        let Self { plan, columns, parameters, transposed, inverse_counts, statistics, blocks, .. } = self;
+        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, statistics, blocks)
     }
 
     fn reserve(&mut self, batch: &Batch) {
@@ -319,6 +337,7 @@ impl<T: Real> Reference<T> {
             (plan::Block::Dense, Some(array), Some(state)) => &mut state.dense.arrays[array.number][own],
             (plan::Block::Table(table), Some(array), Some(state)) => &mut state.tables[table].arrays[array.number],
             (plan::Block::Dense, ..) => &mut self.parameters.dense[own],
+            (plan::Block::Statistics, ..) => &mut self.parameters.statistics[own],
             (plan::Block::Table(_), ..) => &mut self.parameters.embedding[own],
         }
     }
@@ -340,28 +359,38 @@ impl<T: Real> Block<T> {
             values: Arena::new(plan, BLOCK_ROWS),
             grads: Arena::new(plan, BLOCK_ROWS),
             sums: vec![BlockSums::default(); plan.tasks.len()],
+            partials: vec![T::ZERO; plan.statistics.len],
         }
     }
 
-    fn forward(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
+    fn embed(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
         let tables = &pass.parameters.embedding;
-        embedding::embedding_forward(pass.plan, pass.columns, tables, batch, rows.clone(), &mut self.values);
-        let mut rows = self.rows(pass, rows);
+        embedding::embedding_forward(pass.plan, pass.columns, tables, batch, rows, &mut self.values);
+    }
+
+    fn forward(&mut self, pass: &Pass<T>, statistics: &Statistics<T>, batch: &Batch, rows: Range<usize>) {
+        self.embed(pass, batch, rows.clone());
+        let mut rows = self.rows(pass, statistics, rows);
         pass.plan.blocks().for_each(|level| level::level_forward(level, &mut rows));
     }
 
     fn loss(&mut self, pass: &Pass<T>, batch: &Batch, rows: Range<usize>) {
-        let Self { values, grads, sums } = self;
+        let Self { values, grads, sums, .. } = self;
         loss::loss_and_grad(pass.plan, batch, rows, pass.inverse_counts, values, grads, sums);
     }
 
-    fn backward(&mut self, pass: &Pass<T>, rows: Range<usize>, input_grad: InputGrad) {
-        let mut rows = self.rows(pass, rows);
-        let wanted = |slot| slot != pass.plan.input_slot || input_grad == InputGrad::Wanted;
-        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, wanted, &mut rows));
+    fn backward(
+        &mut self,
+        pass: &Pass<T>,
+        statistics: &Statistics<T>,
+        rows: Range<usize>,
+        wanted: impl Fn(TensorId) -> bool,
+    ) {
+        let mut rows = self.rows(pass, statistics, rows);
+        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, &wanted, &mut rows));
     }
 
-    fn rows<'a>(&'a mut self, pass: &Pass<'a, T>, rows: Range<usize>) -> Rows<'a, T> {
+    fn rows<'a>(&'a mut self, pass: &Pass<'a, T>, statistics: &'a Statistics<T>, rows: Range<usize>) -> Rows<'a, T> {
         Rows {
             plan: pass.plan,
             dense: &pass.parameters.dense,
@@ -371,8 +400,25 @@ impl<T: Real> Block<T> {
             rows: rows.len(),
             first_row: rows.start,
             masks: pass.masks,
+            statistics,
+            partials: &mut self.partials,
         }
     }
+}
+
+/// A step's pass forward and backward, layer by layer over all blocks.
+fn by_layers<T: Real>(
+    pass: &Pass<T>,
+    statistics: &mut Statistics<T>,
+    blocks: &mut [Block<T>],
+    batch: &Batch,
+    wanted: impl Fn(TensorId) -> bool + Sync,
+) {
+    blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.embed(pass, batch, block_rows(batch, b)));
+    let mut layers = Layers { pass, statistics, blocks, batch };
+    pass.plan.blocks().for_each(|level| layers.forward(level));
+    layers.blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.loss(pass, batch, block_rows(batch, b)));
+    pass.plan.blocks().rev().for_each(|level| layers.input_grad(level, &wanted));
 }
 
 fn block_count(batch: &Batch) -> usize {

@@ -4,25 +4,25 @@ use super::arena::vector;
 use super::level::Rows;
 use super::real::Real;
 use super::vector::{dot, sum};
-use crate::plan::{Linear, NORM_EPS, Norm};
+use crate::plan::{Linear, NORM_EPS, Norm, TensorId};
 
 /// Normalises what the linear map left in [`Norm::normalised`], in place, and writes `normalised weight + bias` to the
 /// layer's output.
-pub fn norm_forward<T: Real>(norm: &Norm, layer: &Linear, r: &mut Rows<T>) {
+pub fn norm_forward<T: Real>(norm: &Norm, inverse_deviation: TensorId, layer: &Linear, r: &mut Rows<T>) {
     let t = r.plan.tensor(layer.output);
     let [weight, bias] = [norm.weight, norm.bias].map(|id| vector(&r.plan.dense, r.dense, id));
-    let tensors = [norm.normalised, norm.inverse_deviation, layer.output];
+    let tensors = [norm.normalised, inverse_deviation, layer.output];
     let [normalised, inverse, output] = r.values.many(r.plan, tensors, r.rows);
     normalise((t.width, t.stride), (weight, bias), normalised, inverse, output);
 }
 
 /// From the gradient by the norm's result, which lies in place of the layer's output, to that by what it normalises:
 /// with `dn = d weight`, `dx = (dn - mean(dn) - normalised mean(dn normalised)) / sqrt(variance + eps)`.
-pub fn norm_input_grad<T: Real>(norm: &Norm, layer: &Linear, r: &mut Rows<T>) {
+pub fn norm_input_grad<T: Real>(norm: &Norm, inverse_deviation: TensorId, layer: &Linear, r: &mut Rows<T>) {
     let t = r.plan.tensor(layer.output);
     let weight = vector(&r.plan.dense, r.dense, norm.weight);
     let normalised = r.values.get(r.plan, norm.normalised, r.rows);
-    let inverse = r.values.get(r.plan, norm.inverse_deviation, r.rows);
+    let inverse = r.values.get(r.plan, inverse_deviation, r.rows);
     let (d, dx) = r.grads.pair(r.plan, layer.output, norm.normalised, r.rows);
     through_norm((t.width, t.stride), weight, (normalised, inverse), d, dx);
 }

@@ -3,7 +3,9 @@
 use super::optimizer::{State, Update, update};
 use super::real::Real;
 use super::state::{Arrays, OptimizerState};
-use super::{BLOCK_ROWS, Reference, block_count, block_rows, block_rows_of, clip, embedding, level, loss};
+use super::{
+    BLOCK_ROWS, Layers, Reference, Statistics, block_count, block_rows, block_rows_of, clip, embedding, level, loss,
+};
 use crate::data::Batch;
 use crate::optim::Rule;
 use crate::plan::{Masks, TensorId};
@@ -35,6 +37,23 @@ impl<T: Real> Reference<T> {
         self.masks = masks;
     }
 
+    /// What norms over batches compute with.
+    pub fn statistics(&self) -> &Statistics<T> {
+        &self.statistics
+    }
+
+    /// The same, to be given as if the parts before had made it.
+    pub fn statistics_mut(&mut self) -> &mut Statistics<T> {
+        &mut self.statistics
+    }
+
+    /// Moves the running statistics towards those of a step's batch.
+    pub fn track_statistics(&mut self, batch: &Batch) {
+        if self.plan.takes_statistics_of(batch.rows) {
+            self.statistics.track(&self.plan, batch.rows, &mut self.parameters.statistics);
+        }
+    }
+
     /// Fills the input slot.
     pub fn embedding_forward(&mut self, batch: &Batch) {
         self.reserve(batch);
@@ -45,22 +64,31 @@ impl<T: Real> Reference<T> {
         }
     }
 
-    /// A level forward; they are counted through to the towers.
+    /// A level forward in a step of training; they are counted through to the towers.
     pub fn level_forward(&mut self, number: usize, batch: &Batch) {
         self.reserve(batch);
-        let (pass, blocks) = self.pass(self.masks);
-        let level = pass.plan.blocks().nth(number).expect("a level of the plan");
-        for (b, block) in blocks[..block_count(batch)].iter_mut().enumerate() {
-            level::level_forward(level, &mut block.rows(&pass, block_rows(batch, b)));
+        let (pass, statistics, blocks) = self.pass(self.masks);
+        let (plan, blocks) = (pass.plan, &mut blocks[..block_count(batch)]);
+        let level = plan.blocks().nth(number).expect("a level of the plan");
+        if plan.takes_statistics_of(batch.rows) {
+            return Layers { pass: &pass, statistics, blocks, batch }.forward(level);
+        }
+        statistics.take_running(plan, &pass.parameters.statistics);
+        for (b, block) in blocks.iter_mut().enumerate() {
+            level::level_forward(level, &mut block.rows(&pass, statistics, block_rows(batch, b)));
         }
     }
 
     /// A level backward, from the gradients by its outputs.
     pub fn level_input_grad(&mut self, number: usize, batch: &Batch) {
-        let (pass, blocks) = self.pass(self.masks);
-        let level = pass.plan.blocks().nth(number).expect("a level of the plan");
-        for (b, block) in blocks[..block_count(batch)].iter_mut().enumerate() {
-            level::level_input_grad(level, |_| true, &mut block.rows(&pass, block_rows(batch, b)));
+        let (pass, statistics, blocks) = self.pass(self.masks);
+        let (plan, blocks) = (pass.plan, &mut blocks[..block_count(batch)]);
+        let level = plan.blocks().nth(number).expect("a level of the plan");
+        if plan.takes_statistics_of(batch.rows) {
+            return Layers { pass: &pass, statistics, blocks, batch }.input_grad(level, |_| true);
+        }
+        for (b, block) in blocks.iter_mut().enumerate() {
+            level::level_input_grad(level, |_| true, &mut block.rows(&pass, statistics, block_rows(batch, b)));
         }
     }
 
@@ -74,7 +102,7 @@ impl<T: Real> Reference<T> {
 
     fn loss_grad(&mut self, batch: &Batch) {
         loss::inverse_counts(batch, &mut self.inverse_counts);
-        let (pass, blocks) = self.pass(self.masks);
+        let (pass, _, blocks) = self.pass(self.masks);
         for (b, block) in blocks[..block_count(batch)].iter_mut().enumerate() {
             block.loss(&pass, batch, block_rows(batch, b));
         }

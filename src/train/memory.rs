@@ -6,27 +6,31 @@ use crate::data::{BATCHES_AT_ONCE, BatchSize, TrainRows};
 use crate::device::Device;
 use crate::gpu::AdapterSummary;
 use crate::kernels::{self, gather};
-use crate::memory::{Holding, Memory, Part, What, host_room};
+use crate::memory::{Holding, Memory, Part, What, host_room, process_bytes};
 use crate::plan::Placement;
 use crate::reference;
 
 impl Prepared {
-    /// What training will hold on a device and beside it. What the process itself takes is left out.
+    /// What training will hold on a device and beside it.
     pub fn memory(&self, device: &Device) -> Memory {
         let (plan, rule, batch_size) = (&*self.plan, self.rule(), self.config.train.batch_size);
-        let (batch, train_bytes) = match &self.train {
-            TrainRows::Memory(train) => (BatchSize::expected(&plan.input, train, batch_size), train.bytes()),
+        let (batch, train_bytes, read) = match &self.train {
+            TrainRows::Memory(train) => {
+                (BatchSize::expected(&plan.input, train, batch_size), train.bytes(), train.bytes())
+            }
             TrainRows::Shards(shards) => {
                 let stream = shards.memory(batch_size);
                 let batch = BatchSize::at_most(&plan.input, batch_size.min(shards.rows()), shards.row_bytes());
-                (batch, 2 * (stream.window + stream.shard))
+                (batch, 2 * (stream.window + stream.shard), 0)
             }
         };
         let others = [&self.valid, &self.test].into_iter().flatten().map(|set| set.bytes()).sum::<u64>();
+        let program = process_bytes().unwrap_or(0).saturating_sub(read + others);
         let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
         let (words, _) = kernels::batch_words(plan, batch, false);
         let mut host = Holding {
             parts: vec![
+                Part { what: What::Program, bytes: program },
                 Part { what: What::Data, bytes: train_bytes + others },
                 part(What::Batches, 4 * words * BATCHES_AT_ONCE),
             ],

@@ -82,6 +82,12 @@ fn numbers_out_of_range_are_named() {
 }
 
 #[test]
+fn batch_normalisation_takes_batches_of_two_rows() {
+    let both = ["model.normalization=batch", "train.batch_size=1"];
+    refused(&both, &["run.toml", "train.batch_size = 1", "must be 2 or more", "normalization"]);
+}
+
+#[test]
 fn an_unknown_optimizer_is_told_with_those_that_there_are() {
     refused(&["train.embedding_optimizer.kind=lazyadam"], &["`lazyadam`", "`adagrad`", "did you mean `lazy_adam`?"]);
     refused(&["train.optimizer.kind=lazy_adam"], &["`lazy_adam`", "`adamw`"]);

@@ -82,9 +82,10 @@ fn draws(seed: u64) -> impl FnMut(u64) -> u64 {
 }
 
 /// Kills trainings at random moments, and what goes on from there too; all have to end as the one that was left alone.
-fn kill_and_resume(place: &Place, device: &str, kills: usize) {
+fn kill_and_resume(place: &Place, device: &str, normalization: &str, kills: usize) {
     // What dropout leaves out is drawn anew in each step.
-    let args = [&["--device", device, "--set", "model.dropout=0.25"], &OFTEN[..]].concat();
+    let model = ["--set", "model.dropout=0.25", "--set", &format!("model.normalization={normalization}")];
+    let args = [&["--device", device], &model[..], &OFTEN].concat();
     place.run(&[&["train", "run.toml", "--out", "whole"], &args[..]].concat()).succeeds();
     let all = metrics(place, "whole").len() as u64;
     let mut draw = draws(7);
@@ -103,17 +104,17 @@ fn kill_and_resume(place: &Place, device: &str, kills: usize) {
 
 #[test]
 fn trainings_killed_at_twenty_random_moments_end_on_the_cpu_as_one_that_was_not() {
-    kill_and_resume(&Place::new(), "cpu", 20);
+    kill_and_resume(&Place::new(), "cpu", "none", 20);
 }
 
 #[test]
 fn trainings_that_stream_and_are_killed_end_as_one_that_was_not() {
-    kill_and_resume(&streaming(), "cpu", 4);
+    kill_and_resume(&streaming(), "cpu", "none", 4);
 }
 
 #[test]
 fn trainings_that_are_killed_end_on_an_adapter_as_one_that_was_not() {
-    kill_and_resume(&Place::new(), &test_adapters()[0].summary.index.to_string(), 2);
+    kill_and_resume(&Place::new(), &test_adapters()[0].summary.index.to_string(), "batch", 2);
 }
 
 #[test]
@@ -125,6 +126,7 @@ fn every_optimizer_and_schedule_goes_on_from_its_state() {
         "train.embedding_optimizer={ kind = \"lazy_adam\" }",
         "train.embedding_optimizer={ kind = \"adagrad\" }",
         "train.schedule={ kind = \"cosine\", warmup_steps = 7 }",
+        "model.normalization=batch",
         "train.clip_norm=0.05",
     ];
     let place = Place::new();

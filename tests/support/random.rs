@@ -94,11 +94,13 @@ pub const FAMILIES: [(&str, &str); 7] = [
 
 /// A small shared bottom with one task over so many dense fields.
 pub fn dense_plan(width: usize) -> Arc<Plan> {
-    let model = toml::from_str(
-        r#"family = "shared_bottom"
-        bottom_units = [4]
-        tower_units = []"#,
-    );
+    dense_plan_of("bottom_units = [4], tower_units = []", width)
+}
+
+/// The same with other keys.
+pub fn dense_plan_of(keys: &str, width: usize) -> Arc<Plan> {
+    let table: toml::Table = toml::from_str(&format!("model = {{ family = 'shared_bottom', {keys} }}")).unwrap();
+    let model: Result<ModelConfig, _> = table["model"].clone().try_into();
     let tasks = vec![Task { name: "click".into(), kind: TaskKind::Binary, weight: 1.0 }];
     let fields = (0..width).map(|i| Field::Dense { name: format!("x{i}") }).collect();
     let input = Input { tables: Vec::new(), fields };
@@ -124,7 +126,7 @@ pub fn plan_over(model: &str, input: Input) -> Arc<Plan> {
     Arc::new(polygate::model::build(&model, tasks, &[None, None, Some(vec![6])], input).unwrap())
 }
 
-/// Parameters of some size, biases among them.
+/// Parameters of some size, biases among them; running statistics about 0 and 1.
 pub fn parameters(plan: &Plan, seed: u64) -> Parameters<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut parameters = Parameters::zeros(plan);
@@ -134,6 +136,11 @@ pub fn parameters(plan: &Plan, seed: u64) -> Parameters<f32> {
             let values: Vec<f32> = (0..p.rows * p.cols).map(|_| rng.random_range(-0.7..0.7)).collect();
             p.pack(&values, block);
         }
+    }
+    for p in &plan.statistics.parameters {
+        let middle = if p.name.ends_with("running_var") { 1.0 } else { 0.0 };
+        let values: Vec<f32> = (0..p.cols).map(|_| middle + rng.random_range(-0.7..0.7)).collect();
+        p.pack(&values, &mut parameters.statistics);
     }
     parameters
 }
