@@ -21,10 +21,10 @@ struct Row {
 fn rows(range: std::ops::Range<u64>) -> Vec<Row> {
     let item = |i: u64, k: u64| (format!("t{}", (i + k * 5) % 9), (i * 7 + k) as f64 % 5.0 / 4.0);
     let row = |i: u64| Row {
-        user: (i % 7 != 0).then(|| format!("u{}", i * i % 23)),
+        user: (!i.is_multiple_of(7)).then(|| format!("u{}", i * i % 23)),
         x: (i * 31 % 17) as f64 / 8.0,
-        items: (i % 5 != 0).then(|| (0..i % 4).map(|k| item(i, k)).collect()),
-        y: i64::from(i % 3 == 0),
+        items: (!i.is_multiple_of(5)).then(|| (0..i % 4).map(|k| item(i, k)).collect()),
+        y: i64::from(i.is_multiple_of(3)),
     };
     range.map(row).collect()
 }
