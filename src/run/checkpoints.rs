@@ -102,7 +102,6 @@ impl Checkpoints {
     /// # Errors
     /// Where it was made of other rows.
     pub fn newest(&self, data: &Digests) -> Result<Option<(Saved, Note)>, RunError> {
-        checkpoint::remove_leftovers(&self.folder);
         for path in self.newest_first() {
             match read(&path) {
                 Ok((tensors, note)) => {
@@ -116,6 +115,11 @@ impl Checkpoints {
             }
         }
         Ok(None)
+    }
+
+    /// Removes files whose writing was cut off.
+    pub fn remove_leftovers(&self) {
+        checkpoint::remove_leftovers(&self.folder);
     }
 
     fn newest_first(&self) -> Vec<PathBuf> {

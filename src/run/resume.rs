@@ -39,7 +39,6 @@ impl RunFolder {
         if fs::read(path.join(SCHEMA)).map_err(damaged)? != schema {
             return Err(RunError::OtherSchema { run: path.into() });
         }
-        checkpoint::remove_leftovers(path);
         let cannot = |source| RunError::Create { path: path.into(), source };
         let mut folder = Self::open(path, Made::Nothing, p).map_err(cannot)?;
         let (start, lengths) = match folder.checkpoints.newest(&folder.data)? {
@@ -59,6 +58,9 @@ impl RunFolder {
                 (Start::Parameters(p.parameters(init.as_deref())?), BTreeMap::new())
             }
         };
+        // Only now is it sure that the run goes on.
+        checkpoint::remove_leftovers(path);
+        folder.checkpoints.remove_leftovers();
         folder.cut_back(&lengths)?;
         Ok((folder, start))
     }
