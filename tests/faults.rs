@@ -383,8 +383,12 @@ impl Fault {
     fn plant(&self, case: &Case) -> Case {
         let mut planted = case.clone();
         let sources = planted.dispatches.iter_mut().map(|dispatch| &mut dispatch.kernel.source);
-        let changed =
-            sources.filter_map(|source: &mut Source| Some(*source = source.with(self.from, self.to)?)).count();
+        let changed = sources
+            .filter_map(|source: &mut Source| {
+                *source = source.with(self.from, self.to)?;
+                Some(())
+            })
+            .count();
         assert!(changed > 0, "{}: no shader has {:?}", self.what, self.from);
         planted
     }

@@ -238,5 +238,5 @@ fn a_tensor_larger_than_a_piece_is_written_and_read_piece_by_piece() {
         assert!(values == tensor.data, "{}", tensor.name);
     }
     assert!(pieces(&[0, 4]).next().is_none());
-    assert_eq!(pieces(&[]).collect::<Vec<_>>(), [0..1]);
+    assert!(pieces(&[]).eq(std::iter::once(0..1)), "a scalar is one row");
 }
