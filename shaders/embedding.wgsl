@@ -27,6 +27,8 @@ struct Shard {
     optimizer: Constants,
 }
 
+override has_max: bool = true; // whether a field is pooled by MAX
+
 const DENSE = 0u;
 const BAG = 1u;
 
@@ -92,7 +94,7 @@ fn pooled(field: u32, row: u32, component: u32) -> vec4f {
     let bag = field * step.rows + row;
     let start = batch[step.bag_starts + bag];
     let end = batch[step.bag_starts + bag + 1u];
-    if f.pooling == MAX {
+    if has_max && f.pooling == MAX {
         return largest(start, end, component).value;
     }
     var sum = vec4f(0.0);
@@ -278,9 +280,12 @@ struct Part {
     component: u32,
 }
 
-/// Of the shard, counted from its first segment.
+/// Of the shard, counted from its first segment: a vec4 of each of eight rows, then the next of each. So the invocations
+/// of a vector of eight lanes fetch eight rows at once, and those of a larger subgroup fetch whole rows still.
 fn part_of(i: u32) -> Part {
-    return Part(shard.segments + i / step.widest, i % step.widest);
+    let eight = i / (8u * step.widest);
+    let rest = i % (8u * step.widest);
+    return Part(shard.segments + 8u * eight + rest % 8u, rest / 8u);
 }
 
 /// Whether the shard has no such segment, or its table is too narrow to have this vec4.
@@ -300,26 +305,27 @@ fn row_gradient(part: Part) -> vec4f {
     let end_bag = batch[step.segment_starts + part.segment + 1u];
     for (var i = first_bag; i < end_bag; i++) {
         let bag = batch[step.segment_bags + i];
-        let f = fields[bag / step.rows];
+        let field = bag / step.rows;
+        let f = fields[field];
+        let row = (bag - field * step.rows) * step.slot_stride;
+        let c = f.column + 4u * part.component;
         var g = vec4f(0.0);
-        for (var j = 0u; j < 4u; j++) {
-            if 4u * part.component + j < f.dim {
-                let c = f.column + 4u * part.component + j;
-                g[j] = slot[bag % step.rows * step.slot_stride + c / 4u][c % 4u];
+        if c % 4u == 0u && 4u * part.component + 4u <= f.dim {
+            g = slot[row + c / 4u];
+        } else {
+            for (var j = 0u; j < min(4u, f.dim - 4u * part.component); j++) {
+                g[j] = slot[row + (c + j) / 4u][(c + j) % 4u];
             }
         }
-        let start = batch[step.bag_starts + bag];
-        let end = batch[step.bag_starts + bag + 1u];
-        switch f.pooling {
-            case MEAN: { g /= f32(end - start); }
-            case WEIGHTED: { g *= bitcast<f32>(batch[step.segment_weights + i]); }
-            case MAX: {
-                // A bag that holds the row twice stands here twice, and has one largest vector.
-                let is_again = i > first_bag && batch[step.segment_bags + i - 1u] == bag;
-                let is_largest = largest(start, end, part.component).segment == vec4u(part.segment);
-                g = select(vec4f(0.0), g, is_largest & vec4<bool>(!is_again));
-            }
-            default: {}
+        if f.pooling == MEAN {
+            g /= f32(batch[step.bag_starts + bag + 1u] - batch[step.bag_starts + bag]);
+        } else if f.pooling == WEIGHTED {
+            g *= bitcast<f32>(batch[step.segment_weights + i]);
+        } else if has_max && f.pooling == MAX {
+            // A bag that holds the row twice stands here twice, and has one largest vector.
+            let is_again = i > first_bag && batch[step.segment_bags + i - 1u] == bag;
+            let found = largest(batch[step.bag_starts + bag], batch[step.bag_starts + bag + 1u], part.component);
+            g = select(vec4f(0.0), g, (found.segment == vec4u(part.segment)) & vec4<bool>(!is_again));
         }
         sum += g;
     }

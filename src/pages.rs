@@ -1,53 +1,152 @@
-//! An allocator that asks Linux for huge pages under large arrays.
+//! An allocator that maps large arrays of their own, in huge pages where Linux has them.
 //!
 //! A step reads rows of large tables, each in another page of 4 KiB, and looking the page up takes longer than reading the
 //! row; in pages of 2 MiB, lookups are few enough to be remembered. Linux gives them on request (`madvise`) where
-//! `/sys/kernel/mm/transparent_hugepage/enabled` says `madvise` or `always`. Elsewhere this is the system's allocator.
+//! `/sys/kernel/mm/transparent_hugepage/enabled` says `madvise` or `always`. An array that is mapped also starts with a
+//! page, and so its rows with cache lines; behind the header of the system's allocator each row would take one more.
+//! Elsewhere this is the system's allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Arrays from this size on, in bytes: so many that what a huge page wastes at their ends is little.
+/// Arrays from this size on, in bytes, are mapped: so many that what a huge page wastes at their ends is little.
 const LARGE: usize = 16 << 20;
 
 /// For `#[global_allocator]` in programs that train.
 pub struct HugePages;
 
-// SAFETY: every call goes to the system's allocator unchanged, and what is asked for afterwards changes no contents.
+/// Whether an array of this layout is mapped; the same of every array as long as it lives.
+const fn is_mapped(layout: Layout) -> bool {
+    cfg!(target_os = "linux") && layout.size() >= LARGE && layout.align() <= mapping::LEAST_PAGE
+}
+
+// SAFETY: an array comes from the system's allocator or from a mapping, by its layout alone, and goes back there. Both keep
+// what `GlobalAlloc` asks for; a mapping is of whole pages, which start zeroed.
 unsafe impl GlobalAlloc for HugePages {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller says.
-        advised(unsafe { System.alloc(layout) }, layout.size())
+        match is_mapped(layout) {
+            true => mapping::map(layout.size()),
+            // SAFETY: as the caller says.
+            false => unsafe { System.alloc(layout) },
+        }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as the caller says.
-        advised(unsafe { System.alloc_zeroed(layout) }, layout.size())
-    }
-
-    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        // SAFETY: as the caller says.
-        advised(unsafe { System.realloc(p, layout, size) }, size)
+        match is_mapped(layout) {
+            true => mapping::map(layout.size()),
+            // SAFETY: as the caller says.
+            false => unsafe { System.alloc_zeroed(layout) },
+        }
     }
 
     unsafe fn dealloc(&self, p: *mut u8, layout: Layout) {
-        // SAFETY: as the caller says.
-        unsafe { System.dealloc(p, layout) }
+        match is_mapped(layout) {
+            // SAFETY: it was mapped with this size.
+            true => unsafe { mapping::unmap(p, layout.size()) },
+            // SAFETY: as the caller says.
+            false => unsafe { System.dealloc(p, layout) },
+        }
+    }
+
+    unsafe fn realloc(&self, p: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller sees to it that the size, rounded up to the alignment, fits.
+        let new = unsafe { Layout::from_size_align_unchecked(size, layout.align()) };
+        match (is_mapped(layout), is_mapped(new)) {
+            // SAFETY: as the caller says.
+            (false, false) => unsafe { System.realloc(p, layout, size) },
+            // SAFETY: it was mapped with this size.
+            (true, true) => unsafe { mapping::remap(p, layout.size(), size) },
+            _ => {
+                // SAFETY: as the caller says; the two arrays are apart, and no more is copied than both hold.
+                unsafe {
+                    let moved = self.alloc(new);
+                    if !moved.is_null() {
+                        p.copy_to_nonoverlapping(moved, layout.size().min(size));
+                        self.dealloc(p, layout);
+                    }
+                    moved
+                }
+            }
+        }
     }
 }
 
 #[cfg(target_os = "linux")]
-fn advised(p: *mut u8, size: usize) -> *mut u8 {
-    /// What `madvise` wants its address to be a multiple of: the largest page that Linux is built with.
-    const PAGE: usize = 64 << 10;
-    let skipped = p.addr().next_multiple_of(PAGE) - p.addr();
-    if size >= LARGE && !p.is_null() {
-        // SAFETY: whole pages of the allocation, whose contents stay as they are. A refusal changes nothing.
-        unsafe { libc::madvise(p.add(skipped).cast(), size - skipped, libc::MADV_HUGEPAGE) };
+mod mapping {
+    use std::ptr::{null_mut, without_provenance_mut};
+
+    /// Every mapping starts with a multiple of it.
+    pub const LEAST_PAGE: usize = 4096;
+
+    /// Null where there is no room.
+    pub fn map(size: usize) -> *mut u8 {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: new pages, which nothing else refers to.
+        advised(unsafe { libc::mmap(null_mut(), size, access, kind, -1, 0) }, size)
     }
-    p
+
+    /// # Safety
+    /// `p` is of a mapping of `size` bytes.
+    pub unsafe fn remap(p: *mut u8, size: usize, new_size: usize) -> *mut u8 {
+        // SAFETY: as the caller says.
+        advised(unsafe { libc::mremap(p.cast(), size, new_size, libc::MREMAP_MAYMOVE) }, new_size)
+    }
+
+    /// # Safety
+    /// `p` is of a mapping of `size` bytes, which nothing refers to any more.
+    pub unsafe fn unmap(p: *mut u8, size: usize) {
+        // SAFETY: as the caller says. A failure would only keep the pages.
+        unsafe { libc::munmap(p.cast(), size) };
+    }
+
+    fn advised(p: *mut libc::c_void, size: usize) -> *mut u8 {
+        if p == without_provenance_mut(usize::MAX) {
+            return null_mut();
+        }
+        // SAFETY: whole pages of the mapping, whose contents stay as they are. A refusal changes nothing.
+        unsafe { libc::madvise(p, size, libc::MADV_HUGEPAGE) };
+        p.cast()
+    }
 }
 
+/// Never called.
 #[cfg(not(target_os = "linux"))]
-fn advised(p: *mut u8, _: usize) -> *mut u8 {
-    p
+mod mapping {
+    pub const LEAST_PAGE: usize = 0;
+
+    pub fn map(_: usize) -> *mut u8 {
+        std::ptr::null_mut()
+    }
+
+    pub unsafe fn remap(_: *mut u8, _: usize, _: usize) -> *mut u8 {
+        std::ptr::null_mut()
+    }
+
+    pub unsafe fn unmap(_: *mut u8, _: usize) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arrays_keep_their_contents_while_they_grow_and_shrink_across_the_bound() {
+        let sizes = [100, LARGE - 1, LARGE, 3 * LARGE + 5, LARGE + 7, LARGE - 1, 50];
+        let layout = |size| Layout::from_size_align(size, 4).unwrap();
+        // SAFETY: each array is used within its size, and given back with its layout.
+        unsafe {
+            let mut p = HugePages.alloc_zeroed(layout(sizes[0]));
+            assert!(!p.is_null());
+            p.write_bytes(7, 40);
+            for (old, new) in sizes.iter().zip(&sizes[1..]) {
+                p = HugePages.realloc(p, layout(*old), *new);
+                assert!(!p.is_null() && (0..40).all(|i| *p.add(i) == 7), "{old} to {new}");
+                p.add(new - 1).write(1);
+            }
+            HugePages.dealloc(p, layout(sizes[sizes.len() - 1]));
+            let large = HugePages.alloc_zeroed(layout(LARGE));
+            assert!((0..LARGE).step_by(4096).all(|i| *large.add(i) == 0));
+            assert!(!cfg!(target_os = "linux") || large.addr().is_multiple_of(64), "rows start with cache lines");
+            HugePages.dealloc(large, layout(LARGE));
+        }
+    }
 }

@@ -58,7 +58,7 @@ const OTHERS: (&str, &str) = ("embedding update of other rows", "sgd");
 const LOSS: (&str, &str) = ("loss sums", "");
 const PRODUCT: (&str, &str) = ("plain product", "8x8");
 
-const FAULTS: [Fault; 100] = [
+const FAULTS: [Fault; 102] = [
     // Linear layers.
     fault(
         "a wrong stride",
@@ -318,9 +318,11 @@ const FAULTS: [Fault; 100] = [
     fault(
         "a gradient of the wrong row",
         ROWS,
-        "slot[bag % step.rows * step.slot_stride",
-        "slot[bag / step.rows * step.slot_stride",
+        "(bag - field * step.rows) * step.slot_stride",
+        "field * step.slot_stride",
     ),
+    fault("four columns from an odd one on", ROWS, "if c % 4u == 0u && 4u", "if 4u"),
+    fault("a narrow row's gradient taken from the next field", ROWS, "min(4u, f.dim - 4u * part.component)", "4u"),
     fault(
         "the dense parameters' constants for a table",
         LAZY,
@@ -347,14 +349,9 @@ const FAULTS: [Fault; 100] = [
         "part.segment >= shard.segment_end",
         "part.segment + 1u >= shard.segment_end",
     ),
-    fault(
-        "a shard's first segment left out",
-        COPY,
-        "shard.segments + i / step.widest",
-        "shard.segments + 1u + i / step.widest",
-    ),
+    fault("a shard's first segment left out", COPY, "shard.segments + 8u * eight", "shard.segments + 1u + 8u * eight"),
     fault("a narrow row copied too far", COPY, "part.component >= batch", "part.component > batch"),
-    fault("a gradient of another shard's segment", ROWS, "shard.segments + i / step.widest", "i / step.widest"),
+    fault("a gradient of another shard's segment", ROWS, "shard.segments + 8u * eight", "8u * eight"),
     fault("a row that is not marked", MARKS, "touched[place(part)] = step.step;", ""),
     fault("the last vec4 of a shard left out", OTHERS, "i >= shard.length", "i + 1u >= shard.length"),
     fault("rows of the batch moved twice", OTHERS, "touched[i] == step.step || ", ""),

@@ -15,7 +15,7 @@ use naga::{Module, ResourceBinding, ShaderStage};
 use polygate::gpu::{BindingKind, Checks, Reflection, reflect, validator};
 use polygate::kernels::roof::{PRODUCT_WIDTH, PRODUCTS};
 use polygate::kernels::variant::{Direction, LEVEL_VARIANTS, LevelWork, WEIGHT_GRAD_VARIANTS};
-use polygate::kernels::{Kernel, PLAIN_KERNELS, kernels};
+use polygate::kernels::{Kernel, PLAIN_KERNELS, embedding, kernels};
 
 /// A kernel with values of its override constants.
 struct Form {
@@ -40,6 +40,8 @@ fn form(variant: String, kernel: Kernel, constants: impl IntoIterator<Item = (&'
 
 fn forms() -> Vec<Form> {
     let mut forms: Vec<Form> = PLAIN_KERNELS.map(|kernel| form(String::new(), kernel, [])).into();
+    let of_tables = PLAIN_KERNELS.into_iter().filter(|kernel| kernel.entry.starts_with("embedding"));
+    forms.extend(of_tables.map(|kernel| form("no max".into(), kernel, embedding::overrides(false))));
     for variant in LEVEL_VARIANTS {
         let plain = [Direction::Forward, Direction::Backward, Direction::Both];
         let plain = plain.map(|direction| LevelWork { direction, drops: false, normalizes: false });

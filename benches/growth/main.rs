@@ -130,13 +130,16 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// Measures an axis; batches end at the largest that the device binds. Table rows, which should not matter, are measured
-/// in turn: their differences are smaller than those between two minutes of a machine.
+/// in turn: their differences are smaller than those between two minutes of a machine. All batches come once before those
+/// that count, as a row's first update is also the first use of the pages that its moments lie in.
 fn measure(axis: Axis, device: &Device, most_table_rows: usize, limits: &Limits) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     let mut values = axis.values(most_table_rows);
     if matches!(axis, Axis::TableRows | Axis::OneTable) {
         let cases: Vec<Case> = values.iter().map(|value| axis.case(*value)).collect();
-        let measured = Measured::in_turn(&cases, device, limits, batches(axis))?;
+        let batches = batches(axis);
+        let limits = Limits { warm_up: limits.warm_up.max(batches as usize), ..*limits };
+        let measured = Measured::in_turn(&cases, device, &limits, batches)?;
         rows.extend(
             values.iter().zip(&measured).map(|(value, measured)| Row::new(&device.name, axis, *value, measured)),
         );

@@ -33,10 +33,11 @@ fn sgd_update(p: vec4f, gradient: vec4f, c: Constants) -> vec4f {
     return p - c.rate * decayed(gradient, p, c);
 }
 
-/// Whether some task's loss was not finite: from that step on nothing changes any more.
+/// Whether some task's loss was not finite: from that step on nothing changes any more. The loop does not end at
+/// `step.tasks`: lavapipe makes a constant of a uniform that bounds a loop, and compiles anew in every dispatch.
 fn is_broken() -> bool {
     var found = false;
-    for (var t = 0u; t < step.tasks; t++) {
+    for (var t = 0u; t < arrayLength(&broken); t++) {
         found = found || broken[t] != 0u;
     }
     return found;

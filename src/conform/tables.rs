@@ -55,7 +55,9 @@ impl Builder {
         self.fields();
         self.filled_block(&plan);
         let kernel = kernels::plain("embedding_forward");
-        self.dispatch(kernel, embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel)));
+        let workgroups = embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel));
+        let overrides = embedding::overrides(embedding::has_max(&plan)).into();
+        self.case.dispatches.push(Dispatch { kernel, overrides, workgroups, own: Vec::new() });
     }
 
     pub(super) fn embedding_rows(&mut self) {
@@ -212,7 +214,8 @@ impl Builder {
                 _ if is_by_row => shard.row_workgroups(group(kernel)),
                 _ => shard.segment_workgroups(&plan, group(kernel)),
             };
-            self.case.dispatches.push(Dispatch { kernel, overrides: Vec::new(), workgroups, own });
+            let overrides = embedding::overrides(embedding::has_max(&plan)).into();
+            self.case.dispatches.push(Dispatch { kernel, overrides, workgroups, own });
         }
     }
 }

@@ -137,10 +137,10 @@ impl Loaded {
         };
         let (bound, workgroups) = match op {
             StepOp::Gather => (&s.gather, gather::workgroups(&self.plan, batch.rows, p.gather.group())),
-            StepOp::EmbeddingForward => (
-                &s.embedding_forward,
-                kernels::embedding::forward_workgroups(place, batch.rows, p.embedding_forward.group()),
-            ),
+            StepOp::EmbeddingForward => {
+                let workgroups = kernels::embedding::forward_workgroups(place, batch.rows, s.embedding_group);
+                (&s.embedding_forward, workgroups)
+            }
             StepOp::LevelForward(l) => return levels(&s.forward[l]),
             StepOp::Towers => return levels(&s.towers),
             StepOp::LevelInputGrad(l) => return levels(&s.input_grad[l]),
@@ -178,7 +178,7 @@ impl Loaded {
 
     /// Ops over tables: one dispatch for each shard that has work.
     fn dispatch_shards(&self, pass: &mut wgpu::ComputePass, op: StepOp, rule: &Rule) {
-        let (tables, group) = (&self.buffers.tables, self.pipelines.embedding_rows.group());
+        let (tables, group) = (&self.buffers.tables, self.stages.embedding_group);
         let rules = tables.rules(&self.plan, rule);
         for ((stages, shard), own) in self.stages.shards.iter().zip(&tables.of_batch).zip(rules) {
             let of_segments = shard.segment_workgroups(&self.plan, group);

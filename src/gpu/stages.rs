@@ -32,12 +32,8 @@ impl<T> ByFormula<T> {
 /// Every kernel on a device; those of several forms are compiled when a form is first asked for.
 pub struct Pipelines {
     pub gather: Pipeline,
-    pub embedding_rows: Pipeline,
-    pub embedding_forward: Pipeline,
-    pub embedding_update: ByFormula<Pipeline>,
-    pub embedding_squares: Pipeline,
-    pub embedding_marks: Pipeline,
-    pub embedding_others: ByFormula<Pipeline>,
+    /// Without max pooling, and with it.
+    embedding: [OnceLock<EmbeddingPipelines>; 2],
     pub loss_sums: Pipeline,
     pub norm_grad: Pipeline,
     /// In the order of [`batch_norm::Part::ALL`], compiled when a plan first needs them.
@@ -48,6 +44,31 @@ pub struct Pipelines {
     pub optimizer: ByFormula<Pipeline>,
     levels: Mutex<HashMap<(LevelVariant, LevelWork), Arc<Pipeline>>>,
     weight_grads: Mutex<HashMap<WeightGradVariant, Arc<Pipeline>>>,
+}
+
+/// The kernels of `shaders/embedding.wgsl`.
+struct EmbeddingPipelines {
+    rows: Pipeline,
+    forward: Pipeline,
+    update: ByFormula<Pipeline>,
+    squares: Pipeline,
+    marks: Pipeline,
+    others: ByFormula<Pipeline>,
+}
+
+impl EmbeddingPipelines {
+    fn new(context: &Context, has_max: bool) -> Self {
+        let kernel = |kernel: Kernel| Pipeline::new(context, kernel, &embedding::overrides(has_max));
+        let new = |entry: &str| kernel(kernels::plain(entry));
+        Self {
+            rows: new("embedding_rows"),
+            forward: new("embedding_forward"),
+            update: ByFormula::new(&Formula::ALL, |formula| kernel(embedding::update_kernel(formula))),
+            squares: new("embedding_squares"),
+            marks: new("embedding_marks"),
+            others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
+        }
+    }
 }
 
 /// A dispatch of a level, or three over a phase's norms.
@@ -141,6 +162,8 @@ pub struct ClipBuffers {
 pub struct Stages {
     pub gather: Bound,
     pub embedding_forward: Bound,
+    /// Invocations of a workgroup of the kernels over tables.
+    pub embedding_group: u32,
     pub shards: Vec<ShardStages>,
     /// Of levels, then the towers; each one dispatch or several.
     pub forward: Vec<Vec<BoundLevel>>,
@@ -172,12 +195,7 @@ impl Pipelines {
         let new = |entry: &str| kernel(kernels::plain(entry));
         Self {
             gather: new("gather"),
-            embedding_rows: new("embedding_rows"),
-            embedding_forward: new("embedding_forward"),
-            embedding_update: ByFormula::new(&Formula::ALL, |formula| kernel(embedding::update_kernel(formula))),
-            embedding_squares: new("embedding_squares"),
-            embedding_marks: new("embedding_marks"),
-            embedding_others: ByFormula::new(&Formula::DENSE, |formula| kernel(embedding::others_kernel(formula))),
+            embedding: Default::default(),
             loss_sums: new("loss_sums"),
             norm_grad: new("norm_weight_grad"),
             batch_norm: OnceLock::new(),
@@ -188,6 +206,11 @@ impl Pipelines {
             levels: Mutex::default(),
             weight_grads: Mutex::default(),
         }
+    }
+
+    fn embedding(&self, context: &Context, plan: &Plan) -> &EmbeddingPipelines {
+        let has_max = embedding::has_max(plan);
+        self.embedding[usize::from(has_max)].get_or_init(|| EmbeddingPipelines::new(context, has_max))
     }
 
     pub fn level(&self, context: &Context, variant: LevelVariant, work: LevelWork) -> Arc<Pipeline> {
@@ -344,6 +367,7 @@ impl Stages {
         let [forward, backward, both] = [Direction::Forward, Direction::Backward, Direction::Both]
             .map(|direction| p.level(context, variants.level, LevelWork::of(plan, direction)));
         let weight_grad = p.weight_grad(context, variants.weight_grad);
+        let embedding = p.embedding(context, plan);
         let step = [("step", &b.step), ("batch", &b.batch), ("broken", &b.broken), ("slots", &b.slots)];
         let arenas = [("values", &b.values), ("grads", &b.grads)];
         let dense = [("params", &b.dense), ("first", &b.dense_state[0]), ("second", &b.dense_state[1])];
@@ -380,16 +404,17 @@ impl Stages {
                 pipeline.bind_each(context, |name| b.tables.binding(number, name).or_else(|| shared(name)))
             };
             ShardStages {
-                rows: bind(&p.embedding_rows),
-                squares: bind(&p.embedding_squares),
-                update: ByFormula::new(&Formula::ALL, |formula| bind(p.embedding_update.get(formula))),
-                marks: bind(&p.embedding_marks),
-                others: ByFormula::new(&Formula::DENSE, |formula| bind(p.embedding_others.get(formula))),
+                rows: bind(&embedding.rows),
+                squares: bind(&embedding.squares),
+                update: ByFormula::new(&Formula::ALL, |formula| bind(embedding.update.get(formula))),
+                marks: bind(&embedding.marks),
+                others: ByFormula::new(&Formula::DENSE, |formula| bind(embedding.others.get(formula))),
             }
         };
         Self {
             gather: bind(&p.gather, &[&step, &[("dataset", &b.dataset)]]),
-            embedding_forward: bind(&p.embedding_forward, &[&step, &inputs, &[("slot", &b.values)]]),
+            embedding_forward: bind(&embedding.forward, &[&step, &inputs, &[("slot", &b.values)]]),
+            embedding_group: embedding.forward.group(),
             shards: (0..b.tables.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
             input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),

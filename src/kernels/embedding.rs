@@ -74,6 +74,16 @@ pub fn fields(place: Place) -> Vec<Field> {
     place.plan.input.bag_fields().into_iter().map(field).collect()
 }
 
+/// Values of the shader's override constants.
+pub fn overrides(has_max: bool) -> [(&'static str, f64); 1] {
+    [("has_max", f64::from(u8::from(has_max)))]
+}
+
+/// Whether a field is pooled by its largest components.
+pub fn has_max(plan: &Plan) -> bool {
+    plan.input.bag_fields().iter().any(|(_, _, pooling)| *pooling == Pooling::Max)
+}
+
 /// An invocation per vec4 of the input slot.
 pub fn forward_workgroups(place: Place, rows: usize, group: u32) -> Workgroups {
     grid(rows * place.stride(place.plan.input_slot) as usize, group)
@@ -127,9 +137,9 @@ pub fn host_floats(plan: &Plan, formulas: &Formulas, segments: usize) -> usize {
 }
 
 impl Shard {
-    /// An invocation per segment of the batch in the shard and vec4 of the widest table's vectors.
+    /// An invocation per segment of the batch in the shard and vec4 of the widest table's vectors; segments in eights.
     pub fn segment_workgroups(&self, plan: &Plan, group: u32) -> Workgroups {
-        grid((self.segment_end - self.segments) as usize * widest(plan), group)
+        grid((self.segment_end - self.segments).next_multiple_of(8) as usize * widest(plan), group)
     }
 
     /// An invocation per segment of the batch in the shard.

@@ -58,10 +58,12 @@ pub fn embedding_forward<T: Real>(
     for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
         let dim = plan.input.tables[table].dim;
         let layout = &plan.embedding;
+        let bag = |i: usize| Bag { batch, bag: bag * batch.rows + i };
+        let ask = |i: usize| bag(i).rows().for_each(|row| prefetch(vector(layout, embedding, table, row)));
+        rows.clone().take(AHEAD).for_each(ask);
         for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            let bag = |i: usize| Bag { batch, bag: bag * batch.rows + i };
             if i + AHEAD < rows.end {
-                bag(i + AHEAD).rows().for_each(|row| prefetch(vector(layout, embedding, table, row)));
+                ask(i + AHEAD);
             }
             pool(layout, embedding, table, pooling, bag(i), &mut row[column..column + dim]);
         }

@@ -127,12 +127,15 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
         let (segments, start) = (self.batch.segments.of(table), self.plan.embedding.parameters[table].offset);
         for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, mut state| {
             let mut done = 0;
+            let ask = |segment: usize, state: &State<T>| {
+                let row = self.range(segment);
+                state.prefetch(row.start - from..row.end - from);
+                prefetch_gradient(self.columns, self.batch, self.bags(segment), &self.input_grad, row.len());
+            };
+            run.clone().take(AHEAD).for_each(|segment| ask(segment, &state));
             for segment in run.clone() {
                 if segment + AHEAD < run.end {
-                    let soon = self.range(segment + AHEAD);
-                    state.prefetch(soon.start - from..soon.end - from);
-                    let (bags, width) = (self.bags(segment + AHEAD), soon.len());
-                    prefetch_gradient(self.columns, self.batch, bags, &self.input_grad, width);
+                    ask(segment + AHEAD, &state);
                 }
                 let row = self.range(segment);
                 let row = row.start - from..row.end - from;
