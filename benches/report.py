@@ -125,8 +125,8 @@ def growth():
     text = "Step time, median of single steps, of the standard MMoE at batch 1024 where one size grows. The exponent is\n" \
            "fitted over the upper half of the range, on logarithms. Table rows are of each of 20 tables of width 16, with\n" \
            "lazy Adam (`train.embedding_optimizer`); one table has 20 ids a row, so that a batch touches 8,700 of 10,000 rows and\n" \
-           "20,400 of 10 million. Sizes of tables are measured side by side, a step of each in turn, others one by one. A batch\n" \
-           "ends at the largest that the device binds.\n"
+           "20,400 of 10 million. Sizes of tables are measured side by side, a step of each in turn, after each batch\n" \
+           "has come once; others one by one. A batch ends at the largest that the device binds.\n"
     header = ["device", "grows", "range", "ms at its start", "ms at its end", "exponent"]
     return "\n".join(["\n## Growth\n", about("growth", "bash benches/growth.sh"), text, "![growth](../docs/growth.svg)\n",
                       table(header, lines) + "\n"])
