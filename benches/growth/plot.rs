@@ -105,7 +105,7 @@ fn draw_panel(panel: &Panel, axis: Axis, all: &[Series]) -> anyhow::Result<()> {
         y = (y.0.min(ms), y.1.max(ms));
     }
     // Whole decades, so that slopes can be compared; room for the fits at the top.
-    let (low, high) = (10f64.powf(y.0.log10().floor()), 10f64.powf((y.1 * 1.2).log10().ceil()));
+    let (low, high) = (10f64.powf(y.0.log10().floor()), 10f64.powf((y.1 * 2.0).log10().ceil()));
     let label = match axis {
         Axis::Batch => "batch (samples)",
         Axis::Experts => "experts",
