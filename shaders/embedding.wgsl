@@ -29,6 +29,8 @@ struct Shard {
 
 override has_max: bool = true; // whether a field is pooled by MAX
 
+const TOGETHER = 8u; // rows that are fetched together
+
 const DENSE = 0u;
 const BAG = 1u;
 
@@ -283,9 +285,9 @@ struct Part {
 /// Of the shard, counted from its first segment: a vec4 of each of eight rows, then the next of each. So the invocations
 /// of a vector of eight lanes fetch eight rows at once, and those of a larger subgroup fetch whole rows still.
 fn part_of(i: u32) -> Part {
-    let eight = i / (8u * step.widest);
-    let rest = i % (8u * step.widest);
-    return Part(shard.segments + 8u * eight + rest % 8u, rest / 8u);
+    let together = i / (TOGETHER * step.widest);
+    let rest = i % (TOGETHER * step.widest);
+    return Part(shard.segments + TOGETHER * together + rest % TOGETHER, rest / TOGETHER);
 }
 
 /// Whether the shard has no such segment, or its table is too narrow to have this vec4.

@@ -2,7 +2,6 @@
 //! of the process.
 
 #[path = "support/random.rs"]
-#[allow(dead_code)]
 mod random;
 
 use std::alloc::{GlobalAlloc, Layout, System};

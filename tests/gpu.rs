@@ -20,7 +20,7 @@ use polygate::plan::{Parameters, Placement, Plan};
 use polygate::reference::Reference;
 use support::gpu::test_adapters;
 use support::random;
-use support::{GOLDEN, Golden, assert_close, widen};
+use support::{GOLDEN, Golden, assert_close, dense, widen};
 
 const RATE: f64 = (1 << 20) as f64;
 
@@ -95,7 +95,7 @@ fn a_data_set_that_the_device_holds_gives_the_same_bits() {
 fn a_batch_may_need_more_workgroups_than_one_dimension_grants() {
     const WIDTH: usize = 64;
     let rows = 65_535 * 64 * 4 / WIDTH + 100;
-    let plan = random::dense_plan(WIDTH);
+    let plan = dense::plan(WIDTH);
     let parameters = random::parameters(&plan, 6);
     let whole = random::batch(&plan.input, 1, rows, 3);
     let tail = Batch {

@@ -7,7 +7,7 @@ use polygate::optim::Rule;
 use polygate::plan::{Parameters, Plan};
 use polygate::reference::{Gradients, Reference};
 use std::sync::Arc;
-use support::{assert_close, random};
+use support::{assert_close, dense, random};
 
 const STEP: f64 = 1e-5;
 
@@ -175,7 +175,7 @@ fn a_step_over_one_row_normalises_by_the_running_statistics_and_leaves_them() {
 /// The variance of a column far from zero, over several blocks: the squares' digits are all in its mean's.
 #[test]
 fn statistics_in_f32_keep_their_digits_far_from_zero() {
-    let plan = random::dense_plan_of("bottom_units = [1], tower_units = [], normalization = 'batch'", 1);
+    let plan = dense::plan_of("bottom_units = [1], tower_units = [], normalization = 'batch'", 1);
     let mut parameters = random::parameters(&plan, 3);
     parameters.dense.fill(0.0);
     let layer = &plan.levels[0].experts[0].layers[0];

@@ -1,7 +1,6 @@
 //! What the benches share: the standard model of each family, its data, and the timing of its steps.
 
-// Each bench is a crate of its own and uses a part of this.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports, reason = "each bench is a crate of its own and uses its part")]
 
 mod case;
 mod measure;

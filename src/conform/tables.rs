@@ -6,7 +6,7 @@ use super::bounded::Bounded;
 use super::builder::{Builder, Moved, Part};
 use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
 use super::scene::STEP;
-use crate::kernels::{self, Kernel, Shards, StepOp, embedding, first_table};
+use crate::kernels::{self, Kernel, Shards, StepOp, Workgroups, embedding, first_table};
 use crate::plan::Plan;
 use crate::reference::Of;
 
@@ -56,8 +56,7 @@ impl Builder {
         self.filled_block(&plan);
         let kernel = kernels::plain("embedding_forward");
         let workgroups = embedding::forward_workgroups(self.place(), self.scene.batch.rows, group(kernel));
-        let overrides = embedding::overrides(embedding::has_max(&plan)).into();
-        self.case.dispatches.push(Dispatch { kernel, overrides, workgroups, own: Vec::new() });
+        self.dispatch_table(kernel, workgroups, Vec::new());
     }
 
     pub(super) fn embedding_rows(&mut self) {
@@ -214,8 +213,13 @@ impl Builder {
                 _ if is_by_row => shard.row_workgroups(group(kernel)),
                 _ => shard.segment_workgroups(&plan, group(kernel)),
             };
-            let overrides = embedding::overrides(embedding::has_max(&plan)).into();
-            self.case.dispatches.push(Dispatch { kernel, overrides, workgroups, own });
+            self.dispatch_table(kernel, workgroups, own);
         }
+    }
+
+    /// In the form that training takes.
+    fn dispatch_table(&mut self, kernel: Kernel, workgroups: Workgroups, own: Vec<usize>) {
+        let overrides = embedding::overrides(embedding::has_max(&self.scene.plan)).into();
+        self.case.dispatches.push(Dispatch { kernel, overrides, workgroups, own });
     }
 }

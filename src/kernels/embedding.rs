@@ -30,6 +30,9 @@ shader_struct! {
     }
 }
 
+/// Rows that are fetched together: a vec4 of each, then the next.
+const TOGETHER: u32 = 8;
+
 const DENSE: u32 = 0;
 const BAG: u32 = 1;
 
@@ -74,7 +77,7 @@ pub fn fields(place: Place) -> Vec<Field> {
     place.plan.input.bag_fields().into_iter().map(field).collect()
 }
 
-/// Values of the shader's override constants.
+/// Values of the shader's override constants, by [`has_max`].
 pub fn overrides(has_max: bool) -> [(&'static str, f64); 1] {
     [("has_max", f64::from(u8::from(has_max)))]
 }
@@ -137,9 +140,10 @@ pub fn host_floats(plan: &Plan, formulas: &Formulas, segments: usize) -> usize {
 }
 
 impl Shard {
-    /// An invocation per segment of the batch in the shard and vec4 of the widest table's vectors; segments in eights.
+    /// An invocation per segment of the batch in the shard and vec4 of the widest table's vectors; of whole groups of segments
+    /// that are fetched together.
     pub fn segment_workgroups(&self, plan: &Plan, group: u32) -> Workgroups {
-        grid((self.segment_end - self.segments).next_multiple_of(8) as usize * widest(plan), group)
+        grid((self.segment_end - self.segments).next_multiple_of(TOGETHER) as usize * widest(plan), group)
     }
 
     /// An invocation per segment of the batch in the shard.

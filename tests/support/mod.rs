@@ -13,6 +13,7 @@ use polygate::optim::Rule;
 use polygate::plan::{Field, Input, Parameters, Plan, Task, TaskKind};
 use serde_json::Value;
 
+pub mod dense;
 pub mod gpu;
 pub mod random;
 

@@ -92,21 +92,6 @@ pub const FAMILIES: [(&str, &str); 7] = [
     ),
 ];
 
-/// A small shared bottom with one task over so many dense fields.
-pub fn dense_plan(width: usize) -> Arc<Plan> {
-    dense_plan_of("bottom_units = [4], tower_units = []", width)
-}
-
-/// The same with other keys.
-pub fn dense_plan_of(keys: &str, width: usize) -> Arc<Plan> {
-    let table: toml::Table = toml::from_str(&format!("model = {{ family = 'shared_bottom', {keys} }}")).unwrap();
-    let model: Result<ModelConfig, _> = table["model"].clone().try_into();
-    let tasks = vec![Task { name: "click".into(), kind: TaskKind::Binary, weight: 1.0 }];
-    let fields = (0..width).map(|i| Field::Dense { name: format!("x{i}") }).collect();
-    let input = Input { tables: Vec::new(), fields };
-    Arc::new(polygate::model::build(&model.unwrap(), tasks, &[None], input).unwrap())
-}
-
 /// A plan of a family of [`FAMILIES`] over [`mixed_input`], with a regression beside two binary tasks and a tower of
 /// its own for the last.
 pub fn plan(model: &str) -> Arc<Plan> {

@@ -1,10 +1,4 @@
-//! An allocator that maps large arrays of their own, in huge pages where Linux has them.
-//!
-//! A step reads rows of large tables, each in another page of 4 KiB, and looking the page up takes longer than reading the
-//! row; in pages of 2 MiB, lookups are few enough to be remembered. Linux gives them on request (`madvise`) where
-//! `/sys/kernel/mm/transparent_hugepage/enabled` says `madvise` or `always`. An array that is mapped also starts with a
-//! page, and so its rows with cache lines; behind the header of the system's allocator each row would take one more.
-//! Elsewhere this is the system's allocator.
+//! Large arrays in mappings of their own.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
@@ -16,7 +10,7 @@ pub struct HugePages;
 
 /// Whether an array of this layout is mapped; the same of every array as long as it lives.
 const fn is_mapped(layout: Layout) -> bool {
-    cfg!(target_os = "linux") && layout.size() >= LARGE && layout.align() <= mapping::LEAST_PAGE
+    layout.size() >= LARGE && layout.align() <= mapping::LEAST_PAGE
 }
 
 // SAFETY: an array comes from the system's allocator or from a mapping, by its layout alone, and goes back there. Both keep
@@ -70,7 +64,6 @@ unsafe impl GlobalAlloc for HugePages {
     }
 }
 
-#[cfg(target_os = "linux")]
 mod mapping {
     use std::ptr::{null_mut, without_provenance_mut};
 
@@ -108,22 +101,6 @@ mod mapping {
     }
 }
 
-/// Never called.
-#[cfg(not(target_os = "linux"))]
-mod mapping {
-    pub const LEAST_PAGE: usize = 0;
-
-    pub fn map(_: usize) -> *mut u8 {
-        std::ptr::null_mut()
-    }
-
-    pub unsafe fn remap(_: *mut u8, _: usize, _: usize) -> *mut u8 {
-        std::ptr::null_mut()
-    }
-
-    pub unsafe fn unmap(_: *mut u8, _: usize) {}
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -145,7 +122,7 @@ mod tests {
             HugePages.dealloc(p, layout(sizes[sizes.len() - 1]));
             let large = HugePages.alloc_zeroed(layout(LARGE));
             assert!((0..LARGE).step_by(4096).all(|i| *large.add(i) == 0));
-            assert!(!cfg!(target_os = "linux") || large.addr().is_multiple_of(64), "rows start with cache lines");
+            assert!(large.addr().is_multiple_of(64), "rows start with cache lines");
             HugePages.dealloc(large, layout(LARGE));
         }
     }
