@@ -2,8 +2,8 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// Arrays from this size on, in bytes, are mapped: so many that what a huge page wastes at their ends is little.
-const LARGE: usize = 16 << 20;
+/// Arrays from this size on, in bytes, are mapped: half a huge page, as mappings that lie side by side share them.
+const LARGE: usize = 1 << 20;
 
 /// For `#[global_allocator]` in programs that train.
 pub struct HugePages;
@@ -70,11 +70,32 @@ mod mapping {
     /// Every mapping starts with a multiple of it.
     pub const LEAST_PAGE: usize = 4096;
 
+    /// What the system's allocator keeps of what it was given back, in bytes.
+    #[cfg(target_env = "gnu")]
+    const KEPT: libc::c_int = 64 << 20;
+
     /// Null where there is no room.
     pub fn map(size: usize) -> *mut u8 {
+        #[cfg(target_env = "gnu")]
+        keep_what_is_freed();
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         // SAFETY: new pages, which nothing else refers to.
         advised(unsafe { libc::mmap(null_mut(), size, access, kind, -1, 0) }, size)
+    }
+
+    /// glibc learns from large arrays that it is given back how much to keep, instead of returning a batch's arrays to the
+    /// system and asking for them again in each step. These no longer come by: it is told.
+    #[cfg(target_env = "gnu")]
+    fn keep_what_is_freed() {
+        static TOLD: std::sync::Once = std::sync::Once::new();
+        TOLD.call_once(|| {
+            for (parameter, bytes) in
+                [(libc::M_MMAP_THRESHOLD, super::LARGE as libc::c_int), (libc::M_TRIM_THRESHOLD, KEPT)]
+            {
+                // SAFETY: both set a number of the allocator, under its lock.
+                unsafe { libc::mallopt(parameter, bytes) };
+            }
+        });
     }
 
     /// # Safety

@@ -68,11 +68,7 @@ pub fn factor<T: Real>(norm: T, most: f64) -> T {
 }
 
 /// The squares of each segment's gradient, added up; 0 where its table is frozen.
-pub fn segment_squares<'a, T: Real>(
-    touched: &Touched<'_, impl Fn(usize) -> &'a [T] + Sync>,
-    rule: &Rule,
-    squares: &mut [T],
-) {
+pub fn segment_squares<T: Real>(touched: &Touched<T>, rule: &Rule, squares: &mut [T]) {
     squares.par_chunks_mut(RUN_SEGMENTS).enumerate().for_each(|(run, squares)| {
         for (segment, square) in (run * RUN_SEGMENTS..).zip(squares) {
             let table = touched.batch.segments.tables[segment] as usize;
@@ -82,7 +78,7 @@ pub fn segment_squares<'a, T: Real>(
     });
 }
 
-fn segment_square<'a, T: Real>(touched: &Touched<'_, impl Fn(usize) -> &'a [T] + Sync>, segment: usize) -> T {
+fn segment_square<T: Real>(touched: &Touched<T>, segment: usize) -> T {
     let (mut gradient, width) = ([T::ZERO; COLUMNS], touched.range(segment).len());
     let mut square = T::ZERO;
     for first in (0..width).step_by(COLUMNS) {

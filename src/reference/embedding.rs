@@ -6,11 +6,12 @@ use super::arena::Arena;
 use super::largest::{Largest, normal};
 use super::real::Real;
 use super::vector::{add, add_scaled, prefetch};
+use super::{BLOCK_ROWS, Block};
 use crate::data::{Batch, Segments};
 use crate::plan::{Field, Layout, Plan, Pooling};
 
-/// How many bags before its turn a bag's rows are asked for.
-const AHEAD: usize = 8;
+/// How many bags before its turn a bag's rows are asked for, at least.
+const AHEAD: usize = 16;
 
 /// Where the fields of an input lie in a row of the input slot.
 pub struct Columns {
@@ -37,35 +38,42 @@ impl Columns {
     }
 }
 
-/// Fills the input slot of a block of rows, `[rows, input width]`.
-pub fn embedding_forward<T: Real>(
-    plan: &Plan,
-    columns: &Columns,
-    embedding: &[T],
-    batch: &Batch,
-    rows: Range<usize>,
-    values: &mut Arena<T>,
-) {
-    let stride = plan.tensor(plan.input_slot).stride;
-    let dense_fields = plan.input.dense_fields();
-    let slot = values.get_mut(plan, plan.input_slot, rows.len());
-    for &(column, field, count) in &columns.dense {
-        for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            let fields = &batch.dense[i * dense_fields + field..][..count];
-            row[column..].iter_mut().zip(fields).for_each(|(x, &field)| *x = T::of(f64::from(field)));
-        }
-    }
-    for (bag, &(column, table, pooling)) in columns.bags.iter().enumerate() {
-        let dim = plan.input.tables[table].dim;
-        let layout = &plan.embedding;
-        let bag = |i: usize| Bag { batch, bag: bag * batch.rows + i };
-        let ask = |i: usize| bag(i).rows().for_each(|row| prefetch(vector(layout, embedding, table, row)));
-        rows.clone().take(AHEAD).for_each(ask);
-        for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
-            if i + AHEAD < rows.end {
-                ask(i + AHEAD);
+vectorized! {
+    /// Fills the input slot of a block of rows, `[rows, input width]`.
+    pub fn embedding_forward<T: Real>(
+        plan: &Plan,
+        columns: &Columns,
+        embedding: &[T],
+        batch: &Batch,
+        rows: Range<usize>,
+        values: &mut Arena<T>,
+    ) {
+        let stride = plan.tensor(plan.input_slot).stride;
+        let dense_fields = plan.input.dense_fields();
+        let slot = values.get_mut(plan, plan.input_slot, rows.len());
+        for &(column, field, count) in &columns.dense {
+            for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
+                let fields = &batch.dense[i * dense_fields + field..][..count];
+                row[column..].iter_mut().zip(fields).for_each(|(x, &field)| *x = T::of(f64::from(field)));
             }
-            pool(layout, embedding, table, pooling, bag(i), &mut row[column..column + dim]);
+        }
+        // Row by row, as the slot lies in memory.
+        let bag = |field: usize, i: usize| Bag { batch, bag: field * batch.rows + i };
+        let ask = |i: usize| {
+            for (field, &(_, table, _)) in columns.bags.iter().enumerate() {
+                bag(field, i).rows().for_each(|row| prefetch(vector(&plan.embedding, embedding, table, row)));
+            }
+        };
+        let ahead = AHEAD.div_ceil(columns.bags.len().max(1));
+        rows.clone().take(ahead).for_each(ask);
+        for (row, i) in slot.chunks_mut(stride).zip(rows.clone()) {
+            if i + ahead < rows.end {
+                ask(i + ahead);
+            }
+            for (field, &(column, table, pooling)) in columns.bags.iter().enumerate() {
+                let out = &mut row[column..column + plan.input.tables[table].dim];
+                pool(&plan.embedding, embedding, table, pooling, bag(field, i), out);
+            }
         }
     }
 }
@@ -78,6 +86,7 @@ struct Bag<'a> {
 
 impl<'a> Bag<'a> {
     /// Its table rows.
+    #[inline(always)]
     fn rows(self) -> impl ExactSizeIterator<Item = u32> + 'a {
         segments_of(self.batch, self.bag).iter().map(move |&segment| self.batch.segments.rows[segment as usize])
     }
@@ -88,11 +97,13 @@ impl<'a> Bag<'a> {
 }
 
 /// A row of a table.
+#[inline(always)]
 fn vector<'a, T>(layout: &Layout, embedding: &'a [T], table: usize, row: u32) -> &'a [T] {
     let p = &layout.parameters[table];
     &embedding[p.offset + row as usize * p.stride..][..p.cols]
 }
 
+#[inline(always)]
 fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Pooling, bag: Bag, out: &mut [T]) {
     let vector = |row| vector(layout, embedding, table, row);
     let rows = bag.rows();
@@ -125,19 +136,42 @@ fn pool<T: Real>(layout: &Layout, embedding: &[T], table: usize, pooling: Poolin
 }
 
 /// The table rows of a bag, as numbers of segments.
+#[inline(always)]
 pub fn segments_of(batch: &Batch, bag: usize) -> &[u32] {
     &batch.ids[batch.bag_starts[bag] as usize..batch.bag_starts[bag + 1] as usize]
 }
 
-/// Adds up the gradient of a segment's table row, from its column `first` on, over the bags that hold it, in their order.
-/// `input_grad` gives the gradient by a row of the input slot.
+/// The gradients by the input slot, as the blocks of a batch's rows hold them.
+#[derive(Clone, Copy)]
+pub struct SlotGrads<'a, T> {
+    pub(super) plan: &'a Plan,
+    pub(super) blocks: &'a [Block<T>],
+}
+
+impl<'a, T: Real> SlotGrads<'a, T> {
+    #[inline(always)]
+    fn row(self, row: usize) -> &'a [T] {
+        let (slot, stride) = (self.plan.input_slot, self.plan.tensor(self.plan.input_slot).stride);
+        let rows = self.blocks[row / BLOCK_ROWS].grads.get(self.plan, slot, BLOCK_ROWS);
+        &rows[row % BLOCK_ROWS * stride..][..stride]
+    }
+}
+
+/// The field and the row of a bag.
 #[inline(always)]
-pub fn row_gradient<'a, T: Real>(
+fn place(batch: &Batch, bag: u32) -> (usize, usize) {
+    let rows = batch.rows as u32;
+    ((bag / rows) as usize, (bag % rows) as usize)
+}
+
+/// Adds up the gradient of a segment's table row, from its column `first` on, over the bags that hold it, in their order.
+#[inline(always)]
+pub fn row_gradient<T: Real>(
     columns: &Columns,
     batch: &Batch,
     segment: usize,
     largest: &Largest,
-    input_grad: impl Fn(usize) -> &'a [T],
+    grads: SlotGrads<T>,
     first: usize,
     out: &mut [T],
 ) {
@@ -145,13 +179,12 @@ pub fn row_gradient<'a, T: Real>(
     let Segments { starts, bags, weights, .. } = &batch.segments;
     let occurrences = starts[segment] as usize..starts[segment + 1] as usize;
     for i in occurrences.clone() {
-        let bag = bags[i] as usize;
-        let (field, row) = (bag / batch.rows, bag % batch.rows);
+        let (field, row) = place(batch, bags[i]);
         let (column, _, pooling) = columns.bags[field];
-        let grad = &input_grad(row)[column + first..];
+        let grad = &grads.row(row)[column + first..];
         let scale = match pooling {
             Pooling::Sum => T::ONE,
-            Pooling::Mean => T::ONE / T::of(segments_of(batch, bag).len() as f64),
+            Pooling::Mean => T::ONE / T::of(segments_of(batch, bags[i] as usize).len() as f64),
             Pooling::Weighted => T::of(f64::from(weights[i])),
             Pooling::Max => {
                 // A bag that holds the row twice stands here twice, and has one largest vector.
@@ -173,15 +206,10 @@ fn add_where<T: Real>(out: &mut [T], grad: &[T], largest: &[u32], segment: u32) 
 
 /// Asks for what [`row_gradient`] will read.
 #[inline(always)]
-pub fn prefetch_gradient<'a, T: Real>(
-    columns: &Columns,
-    batch: &Batch,
-    bags: &[u32],
-    input_grad: impl Fn(usize) -> &'a [T],
-    width: usize,
-) {
+pub fn prefetch_gradient<T: Real>(columns: &Columns, batch: &Batch, bags: &[u32], grads: SlotGrads<T>, width: usize) {
     for &bag in bags {
-        let (column, ..) = columns.bags[bag as usize / batch.rows];
-        prefetch(&input_grad(bag as usize % batch.rows)[column..column + width]);
+        let (field, row) = place(batch, bag);
+        let (column, ..) = columns.bags[field];
+        prefetch(&grads.row(row)[column..column + width]);
     }
 }

@@ -39,7 +39,7 @@ use crate::executor::{Broken, Executor, ExecutorError, Progress, TaskSums};
 use crate::optim::{Formulas, Rule};
 use crate::plan::{self, Masks, Parameters, Plan, StateTensor, TensorId};
 use arena::Arena;
-use embedding::Columns;
+use embedding::{Columns, SlotGrads};
 use largest::Largest;
 use layers::Layers;
 use level::Rows;
@@ -306,13 +306,9 @@ impl<T: Real> Reference<T> {
         self.largest.find(&self.plan, &self.columns, batch, &self.parameters.embedding);
     }
 
-    fn touched<'a>(&'a self, batch: &'a Batch) -> Touched<'a, impl Fn(usize) -> &'a [T] + Sync> {
-        let stride = self.plan.tensor(self.plan.input_slot).stride;
-        let input_grad = move |row: usize| {
-            let rows = self.blocks[row / BLOCK_ROWS].grads.get(&self.plan, self.plan.input_slot, BLOCK_ROWS);
-            &rows[row % BLOCK_ROWS * stride..(row % BLOCK_ROWS + 1) * stride]
-        };
-        Touched { plan: &self.plan, columns: &self.columns, batch, largest: &self.largest, input_grad }
+    fn touched<'a>(&'a self, batch: &'a Batch) -> Touched<'a, T> {
+        let Self { plan, columns, largest, blocks, .. } = self;
+        Touched { plan, columns, batch, largest, grads: SlotGrads { plan, blocks } }
     }
 
     /// Sees to it that the optimizers' arrays are there. Where those of other formulas were, they start anew.

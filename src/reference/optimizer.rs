@@ -33,6 +33,7 @@ impl<T: Real> Split for State<'_, T> {
 
 impl<T> State<'_, T> {
     /// Asks for a part of the run to be brought near.
+    #[inline(always)]
     pub fn prefetch(&self, range: Range<usize>) {
         prefetch(&self.parameters[range.clone()]);
         prefetch(&self.first[within(self.first, range.clone())]);
@@ -40,6 +41,7 @@ impl<T> State<'_, T> {
     }
 
     /// A part of the run.
+    #[inline(always)]
     pub fn part(&mut self, range: Range<usize>) -> State<'_, T> {
         let (first, second) = (within(self.first, range.clone()), within(self.second, range.clone()));
         State {
@@ -139,8 +141,9 @@ vectorized! {
     }
 }
 
+/// One update by gradients, for callers that are compiled for vectors themselves.
 #[inline(always)]
-fn update_by<T: Real>(u: &Update<T>, state: State<T>, grads: impl Iterator<Item = T>) {
+pub fn update_by<T: Real>(u: &Update<T>, state: State<T>, grads: impl Iterator<Item = T>) {
     let u = *u;
     let parameters = state.parameters.iter_mut().zip(grads);
     match u.formula {

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::embedding::{Columns, prefetch_gradient, row_gradient};
+use super::embedding::{Columns, SlotGrads, prefetch_gradient, row_gradient};
 use super::largest::Largest;
-use super::optimizer::{State, Update, update, update_row, update_untouched};
+use super::optimizer::{State, Update, update_by, update_row, update_untouched};
 use super::real::Real;
 use super::split::{Split, for_each_run};
 use super::state::Arrays;
@@ -24,13 +24,12 @@ const AHEAD: usize = 10;
 const COLUMNS: usize = 64;
 
 /// What the gradients of the tables are made of.
-pub struct Touched<'a, G> {
+pub struct Touched<'a, T> {
     pub plan: &'a Plan,
     pub columns: &'a Columns,
     pub batch: &'a Batch,
     pub largest: &'a Largest,
-    /// The gradient by a row of the input slot.
-    pub input_grad: G,
+    pub grads: SlotGrads<'a, T>,
 }
 
 /// What a step does to a table.
@@ -59,8 +58,9 @@ impl<T: Real> Split for Rows<'_, T> {
     }
 }
 
-impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
+impl<T: Real> Touched<'_, T> {
     /// Where the table row of a segment lies in the embedding block.
+    #[inline(always)]
     pub fn range(&self, segment: usize) -> Range<usize> {
         let p = &self.plan.embedding.parameters[self.batch.segments.tables[segment] as usize];
         let start = p.offset + self.batch.segments.rows[segment] as usize * p.stride;
@@ -70,10 +70,11 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
     /// The gradient of a segment's table row from its column `first` on.
     #[inline(always)]
     pub fn gradient(&self, segment: usize, first: usize, out: &mut [T]) {
-        row_gradient(self.columns, self.batch, segment, self.largest, &self.input_grad, first, out);
+        row_gradient(self.columns, self.batch, segment, self.largest, self.grads, first, out);
     }
 
     /// The bags that hold a segment's table row.
+    #[inline(always)]
     fn bags(&self, segment: usize) -> &[u32] {
         let segments = &self.batch.segments;
         &segments.bags[segments.starts[segment] as usize..segments.starts[segment + 1] as usize]
@@ -125,41 +126,46 @@ impl<'a, T: Real, G: Fn(usize) -> &'a [T] + Sync> Touched<'_, G> {
 
     fn update_table(&self, update: &TableUpdate<T>, table: usize, state: State<T>) {
         let (segments, start) = (self.batch.segments.of(table), self.plan.embedding.parameters[table].offset);
-        for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, mut state| {
-            let mut done = 0;
-            let ask = |segment: usize, state: &State<T>| {
-                let row = self.range(segment);
-                state.prefetch(row.start - from..row.end - from);
-                prefetch_gradient(self.columns, self.batch, self.bags(segment), &self.input_grad, row.len());
-            };
-            run.clone().take(AHEAD).for_each(|segment| ask(segment, &state));
-            for segment in run.clone() {
-                if segment + AHEAD < run.end {
-                    ask(segment + AHEAD, &state);
-                }
-                let row = self.range(segment);
-                let row = row.start - from..row.end - from;
-                if update.moves_others {
-                    move_untouched(&update.update, state.part(done..row.start));
-                }
-                done = row.end;
-                self.update_row(segment, &update.update, state.part(row));
-            }
-            if update.moves_others {
-                let end = state.parameters.len();
-                move_untouched(&update.update, state.part(done..end));
-            }
+        for_each_run(segments, RUN_ROWS, start, state, &|s| self.range(s).start, &|run, from, state| {
+            update_run(self, update, run, from, state);
         });
     }
 
-    fn update_row(&self, segment: usize, step: &Update<T>, mut row: State<T>) {
-        let mut gradient = [T::ZERO; COLUMNS];
-        let width = row.parameters.len();
-        for first in (0..width).step_by(COLUMNS) {
-            let columns = first..width.min(first + COLUMNS);
-            let gradient = &mut gradient[..columns.len()];
-            self.gradient(segment, first, gradient);
-            update(step, row.part(columns), gradient);
+    /// Asks for what the update of a segment's row will read; its table starts at `from`.
+    #[inline(always)]
+    fn prefetch(&self, segment: usize, from: usize, state: &State<T>) {
+        let row = self.range(segment);
+        state.prefetch(row.start - from..row.end - from);
+        prefetch_gradient(self.columns, self.batch, self.bags(segment), self.grads, row.len());
+    }
+}
+
+vectorized! {
+    /// One step over a run of segments of a table; `state` starts at `from`.
+    fn update_run<T: Real>(t: &Touched<T>, update: &TableUpdate<T>, run: Range<usize>, from: usize, state: State<T>) {
+        let (mut state, mut done) = (state, 0);
+        run.clone().take(AHEAD).for_each(|segment| t.prefetch(segment, from, &state));
+        for segment in run.clone() {
+            if segment + AHEAD < run.end {
+                t.prefetch(segment + AHEAD, from, &state);
+            }
+            let row = t.range(segment);
+            let row = row.start - from..row.end - from;
+            if update.moves_others {
+                move_untouched(&update.update, state.part(done..row.start));
+            }
+            done = row.end;
+            let mut gradient = [T::ZERO; COLUMNS];
+            for first in (0..row.len()).step_by(COLUMNS) {
+                let columns = row.start + first..row.end.min(row.start + first + COLUMNS);
+                let gradient = &mut gradient[..columns.len()];
+                t.gradient(segment, first, gradient);
+                update_by(&update.update, state.part(columns), gradient.iter().copied());
+            }
+        }
+        if update.moves_others {
+            let end = state.parameters.len();
+            move_untouched(&update.update, state.part(done..end));
         }
     }
 }

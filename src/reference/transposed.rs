@@ -6,7 +6,7 @@ use super::real::Real;
 use super::split::for_each_run;
 use crate::plan::{ParameterId, Plan, pad4};
 
-/// A side of the square that is turned at a time: its columns stay in the cache.
+/// A side of the square that is turned at a time: it stays in registers or near.
 const SIDE: usize = 16;
 
 /// Each weight `[out, in]` of a plan as `[in, out]`.
@@ -58,12 +58,17 @@ vectorized! {
     /// `to`'s rows, of `rows` numbers and padding, are the columns of `from`.
     fn transpose<T: Real>(from: &[T], rows: usize, cols: usize, stride: usize, to: &mut [T]) {
         let to_stride = pad4(rows);
-        for first in (0..rows).step_by(SIDE) {
-            let square = first..rows.min(first + SIDE);
-            for column in 0..cols {
-                let to = &mut to[column * to_stride + square.start..column * to_stride + square.end];
-                for (to, row) in to.iter_mut().zip(square.clone()) {
-                    *to = from[row * stride + column];
+        for row in (0..rows).step_by(SIDE) {
+            for column in (0..cols).step_by(SIDE) {
+                let (height, width) = (SIDE.min(rows - row), SIDE.min(cols - column));
+                let mut square = [[T::ZERO; SIDE]; SIDE];
+                for (r, line) in from[row * stride + column..].chunks(stride).take(height).enumerate() {
+                    for (c, &x) in line[..width].iter().enumerate() {
+                        square[c][r] = x;
+                    }
+                }
+                for (line, to) in square.iter().zip(to[column * to_stride + row..].chunks_mut(to_stride)).take(width) {
+                    to[..height].copy_from_slice(&line[..height]);
                 }
             }
         }

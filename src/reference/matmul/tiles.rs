@@ -27,7 +27,7 @@ pub fn multiply() -> Option<Multiply> {
     None
 }
 
-/// The loops over tiles of up to `$most` rows, the last of `$rows`, and of two vectors.
+/// The loops over tiles of up to the last of `$rows` rows and of two vectors.
 #[cfg(target_arch = "x86_64")]
 macro_rules! product_of_tiles {
     ($feature:literal, [$($rows:literal)*]) => {
@@ -38,12 +38,15 @@ macro_rules! product_of_tiles {
             const ROWS: usize = [$($rows),*].len();
             for column in (0..p.columns).step_by(COLUMNS) {
                 for row in (0..p.rows).step_by(ROWS) {
+                    // The first two tiles ask for a vector each of the rows that the next column's tiles begin with.
+                    let ahead = if row <= ROWS { COLUMNS + row / ROWS * LANES } else { 0 };
                     // SAFETY: the tile lies inside the product.
                     unsafe {
-                        match (ROWS.min(p.rows - row), column + COLUMNS <= p.columns) {
+                        match (ROWS.min(p.rows - row), p.columns - column) {
                             $(
-                                ($rows, true) => tile::<$rows, true>(p, row, column),
-                                ($rows, false) => tile::<$rows, false>(p, row, column),
+                                ($rows, COLUMNS..) => tile::<$rows, 2, true>(p, row, column, ahead),
+                                ($rows, ..=LANES) => tile::<$rows, 1, false>(p, row, column, ahead),
+                                ($rows, _) => tile::<$rows, 2, false>(p, row, column, ahead),
                             )*
                             _ => {}
                         }
@@ -52,36 +55,46 @@ macro_rules! product_of_tiles {
             }
         }
 
-        /// A tile of `R` rows; not `FULL` is one that the last column cuts off.
+        /// A tile of `R` rows and `V` vectors; not `FULL` is one that the last column cuts off. Asks for what lies `ahead`
+        /// numbers behind where it reads `b`.
         #[target_feature(enable = $feature)]
-        unsafe fn tile<const R: usize, const FULL: bool>(p: &Product<f32>, row: usize, column: usize) {
+        unsafe fn tile<const R: usize, const V: usize, const FULL: bool>(
+            p: &Product<f32>,
+            row: usize,
+            column: usize,
+            ahead: usize,
+        ) {
             let left = p.columns - column;
             let masks = [mask(left), mask(left.saturating_sub(LANES))];
             // SAFETY: as the caller says; masks hold back the lanes behind the last column. Addresses of whole vectors
             // that are held back are computed without leaving the provenance of the matrix, and not read.
             unsafe {
                 let c = |r: usize, v: usize| p.c.add((row + r) * p.c_stride + column).wrapping_add(v * LANES);
-                let mut sums = [[zero(); 2]; R];
+                let mut sums = [[zero(); V]; R];
                 if p.add {
                     for r in 0..R {
-                        for v in 0..2 {
+                        for v in 0..V {
                             sums[r][v] = load::<FULL>(masks[v], c(r, v));
                         }
                     }
                 }
                 let (mut a, mut b) = (p.a.add(row * p.a_strides.0), p.b.wrapping_add(column));
                 for _ in 0..p.depth {
-                    let b_row = [load::<FULL>(masks[0], b), load::<FULL>(masks[1], b.wrapping_add(LANES))];
+                    _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(ahead).cast());
+                    let mut b_row = [zero(); V];
+                    for v in 0..V {
+                        b_row[v] = load::<FULL>(masks[v], b.wrapping_add(v * LANES));
+                    }
                     for r in 0..R {
                         let x = splat(*a.wrapping_add(r * p.a_strides.0));
-                        for v in 0..2 {
+                        for v in 0..V {
                             sums[r][v] = multiply_add(x, b_row[v], sums[r][v]);
                         }
                     }
                     (a, b) = (a.wrapping_add(p.a_strides.1), b.wrapping_add(p.b_stride));
                 }
                 for r in 0..R {
-                    for v in 0..2 {
+                    for v in 0..V {
                         store::<FULL>(masks[v], c(r, v), sums[r][v]);
                     }
                 }
