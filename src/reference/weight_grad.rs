@@ -99,12 +99,15 @@ impl Strip {
         grads: &mut [T],
     ) {
         let p = plan.dense.get(self.parameter);
-        let mut write = Write::Replace;
-        for (values, block_grads, rows) in blocks {
-            let dz = block_grads.matrix(plan, self.output, rows);
+        let factors = |(values, grads, rows): BlockRows<'a, T>| {
+            (grads.matrix(plan, self.output, rows), values.matrix(plan, input, rows))
+        };
+        let (mut write, mut blocks) = (Write::Replace, blocks.map(factors).peekable());
+        while let Some((dz, x)) = blocks.next() {
+            let next = blocks.peek().map_or([&[][..]; 2], |(dz, x)| [x.data, dz.data]);
             let dz = Matrix { data: &dz.data[self.first_unit..], cols: self.units, ..dz };
             let dw = MatrixMut { data: grads, rows: self.units, cols: p.cols, stride: p.stride };
-            at_b(dz, values.matrix(plan, input, rows), dw, write);
+            at_b(dz, x, dw, write, next);
             write = Write::Add;
         }
     }

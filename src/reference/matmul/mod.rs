@@ -37,17 +37,24 @@ pub enum Write {
 /// `c (+)= a b`; a `[m, k]`, b `[k, n]`.
 pub fn a_b<T: Real>(a: Matrix<T>, b: Matrix<T>, c: MatrixMut<T>, write: Write) {
     debug_assert!(a.cols == b.rows && a.rows == c.rows && b.cols == c.cols);
-    multiply(a, (a.stride, 1), b, c, write);
+    multiply(a, (a.stride, 1), b, c, write, [&[], &[]]);
 }
 
-/// `c (+)= a^T b`; a `[k, m]`, b `[k, n]`.
-pub fn at_b<T: Real>(a: Matrix<T>, b: Matrix<T>, c: MatrixMut<T>, write: Write) {
+/// `c (+)= a^T b`; a `[k, m]`, b `[k, n]`. `next` is what will be read after it: it is asked for along the way.
+pub fn at_b<T: Real>(a: Matrix<T>, b: Matrix<T>, c: MatrixMut<T>, write: Write, next: [&[T]; 2]) {
     debug_assert!(a.rows == b.rows && a.cols == c.rows && b.cols == c.cols);
-    multiply(a, (1, a.stride), b, c, write);
+    multiply(a, (1, a.stride), b, c, write, next);
 }
 
 /// `a_strides` lie between the left factor's rows and between its columns.
-fn multiply<T: Real>(a: Matrix<T>, a_strides: (usize, usize), b: Matrix<T>, c: MatrixMut<T>, write: Write) {
+fn multiply<T: Real>(
+    a: Matrix<T>,
+    a_strides: (usize, usize),
+    b: Matrix<T>,
+    c: MatrixMut<T>,
+    write: Write,
+    next: [&[T]; 2],
+) {
     for (data, rows, cols, stride) in [
         (a.data.len(), a.rows, a.cols, a.stride),
         (b.data.len(), b.rows, b.cols, b.stride),
@@ -66,6 +73,7 @@ fn multiply<T: Real>(a: Matrix<T>, a_strides: (usize, usize), b: Matrix<T>, c: M
         c: c.data.as_mut_ptr(),
         c_stride: c.stride,
         add: write == Write::Add,
+        next: next.map(std::ptr::from_ref),
     };
     // SAFETY: the assertion above keeps every element that the strides reach inside its slice, and `c` is borrowed
     // mutably, so it overlaps neither `a` nor `b`.

@@ -17,6 +17,8 @@ pub struct Product<T> {
     pub c_stride: usize,
     /// Whether to add to what `c` has.
     pub add: bool,
+    /// What the next product reads: it may be asked for along the way.
+    pub next: [*const [T]; 2],
 }
 
 /// Computes a product by the definition.

@@ -27,6 +27,21 @@ pub fn multiply() -> Option<Multiply> {
     None
 }
 
+/// Numbers of a cache line.
+const LINE: usize = 16;
+
+/// Where cache line `number` of the arrays lies, which follow one another.
+fn lines_of(arrays: &[*const [f32]; 2], mut number: usize) -> Option<*const f32> {
+    for array in arrays {
+        let lines = array.len().div_ceil(LINE);
+        if number < lines {
+            return Some(array.cast::<f32>().wrapping_add(number * LINE));
+        }
+        number -= lines;
+    }
+    None
+}
+
 /// The loops over tiles of up to the last of `$rows` rows and of two vectors.
 #[cfg(target_arch = "x86_64")]
 macro_rules! product_of_tiles {
@@ -36,17 +51,20 @@ macro_rules! product_of_tiles {
         #[target_feature(enable = $feature)]
         pub unsafe fn multiply(p: &Product<f32>) {
             const ROWS: usize = [$($rows),*].len();
+            let mut number = 0;
             for column in (0..p.columns).step_by(COLUMNS) {
                 for row in (0..p.rows).step_by(ROWS) {
                     // The first two tiles ask for a vector each of the rows that the next column's tiles begin with.
                     let ahead = if row <= ROWS { COLUMNS + row / ROWS * LANES } else { 0 };
+                    let next = lines_of(&p.next, number * p.depth).unwrap_or(p.b);
+                    number += 1;
                     // SAFETY: the tile lies inside the product.
                     unsafe {
                         match (ROWS.min(p.rows - row), p.columns - column) {
                             $(
-                                ($rows, COLUMNS..) => tile::<$rows, 2, true>(p, row, column, ahead),
-                                ($rows, ..=LANES) => tile::<$rows, 1, false>(p, row, column, ahead),
-                                ($rows, _) => tile::<$rows, 2, false>(p, row, column, ahead),
+                                ($rows, COLUMNS..) => tile::<$rows, 2, true>(p, [row, column], ahead, next),
+                                ($rows, ..=LANES) => tile::<$rows, 1, false>(p, [row, column], ahead, next),
+                                ($rows, _) => tile::<$rows, 2, false>(p, [row, column], ahead, next),
                             )*
                             _ => {}
                         }
@@ -56,13 +74,13 @@ macro_rules! product_of_tiles {
         }
 
         /// A tile of `R` rows and `V` vectors; not `FULL` is one that the last column cuts off. Asks for what lies `ahead`
-        /// numbers behind where it reads `b`.
+        /// numbers behind where it reads `b`, and for as many cache lines from `next` on as the product is deep.
         #[target_feature(enable = $feature)]
         unsafe fn tile<const R: usize, const V: usize, const FULL: bool>(
             p: &Product<f32>,
-            row: usize,
-            column: usize,
+            [row, column]: [usize; 2],
             ahead: usize,
+            mut next: *const f32,
         ) {
             let left = p.columns - column;
             let masks = [mask(left), mask(left.saturating_sub(LANES))];
@@ -81,6 +99,8 @@ macro_rules! product_of_tiles {
                 let (mut a, mut b) = (p.a.add(row * p.a_strides.0), p.b.wrapping_add(column));
                 for _ in 0..p.depth {
                     _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(ahead).cast());
+                    _mm_prefetch::<_MM_HINT_T1>(next.cast());
+                    next = next.wrapping_add(LINE);
                     let mut b_row = [zero(); V];
                     for v in 0..V {
                         b_row[v] = load::<FULL>(masks[v], b.wrapping_add(v * LANES));
@@ -107,7 +127,7 @@ macro_rules! product_of_tiles {
 mod avx512 {
     use std::arch::x86_64::*;
 
-    use super::Product;
+    use super::{LINE, Product, lines_of};
 
     const LANES: usize = 16;
     const COLUMNS: usize = 2 * LANES;
@@ -157,7 +177,7 @@ mod avx512 {
 mod avx2 {
     use std::arch::x86_64::*;
 
-    use super::Product;
+    use super::{LINE, Product, lines_of};
 
     const LANES: usize = 8;
     const COLUMNS: usize = 2 * LANES;
@@ -258,6 +278,7 @@ mod tests {
                         c: c.as_mut_ptr(),
                         c_stride: columns + 2,
                         add,
+                        next: [&a[..], &b[..]].map(std::ptr::from_ref),
                     };
                     // SAFETY: the slices hold what the sizes and strides reach.
                     unsafe { multiply(&product) };
