@@ -37,7 +37,14 @@ impl Segments {
     /// Of `bags` and their `ids`; puts the number of its segment in the place of each id. `tables` is the number of tables,
     /// `table_of` gives each field's.
     pub(super) fn number(tables: usize, table_of: &[usize], bags: Bags, ids: &mut [u32], list_bags: bool) -> Self {
-        let mut segments = Self::with_room(ids.len(), list_bags, !bags.weights.is_empty());
+        let mut segments = Self { starts: vec![0], ..Self::default() };
+        segments.tables.reserve(ids.len());
+        segments.rows.reserve(ids.len());
+        if list_bags {
+            segments.starts.reserve(ids.len());
+            segments.bags.reserve(ids.len());
+            segments.weights.reserve(bags.weights.len());
+        }
         let bag_of = if list_bags { bag_of_each(bags.starts) } else { Vec::new() };
         let (mut keys, mut spare) = (Vec::new(), Vec::new());
         for table in 0..tables {
@@ -50,20 +57,6 @@ impl Segments {
             segments.append(table as u32, &keys, ids, &bag_of, bags.weights);
         }
         segments
-    }
-
-    /// None yet, with room for a segment of each id.
-    fn with_room(ids: usize, list_bags: bool, has_weights: bool) -> Self {
-        let (bags, weights) = (if list_bags { ids } else { 0 }, if list_bags && has_weights { ids } else { 0 });
-        let mut starts = Vec::with_capacity(bags + 1);
-        starts.push(0);
-        Self {
-            tables: Vec::with_capacity(ids),
-            rows: Vec::with_capacity(ids),
-            starts,
-            bags: Vec::with_capacity(bags),
-            weights: Vec::with_capacity(weights),
-        }
     }
 
     fn append(&mut self, table: u32, keys: &[u64], ids: &mut [u32], bag_of: &[u32], weights: &[f32]) {

@@ -17,7 +17,7 @@ pub struct Product<T> {
     pub c_stride: usize,
     /// Whether to add to what `c` has.
     pub add: bool,
-    /// What the next product reads: it may be asked for along the way.
+    /// What the next product reads: it may be asked for along the way. Empty where that is not known or near already.
     pub next: [*const [T]; 2],
 }
 
