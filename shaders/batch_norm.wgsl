@@ -72,11 +72,6 @@ fn norm_of(column: u32) -> BatchNorm {
     return batch_norms[low];
 }
 
-/// v, with the columns from `width` on set to zero.
-fn zero_padding(v: vec4f, column: u32, width: u32) -> vec4f {
-    return select(v, vec4f(0.0), 4u * column + vec4u(0u, 1u, 2u, 3u) >= vec4u(width));
-}
-
 // ---- forward ------------------------------------------------------------------------------------------------------
 
 @compute @workgroup_size(64)

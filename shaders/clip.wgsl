@@ -55,11 +55,12 @@ fn clip_factor(@builtin(local_invocation_index) lane: u32) {
         sum += parts[i];
     }
     lane_sums[lane] = sum;
+    workgroupBarrier();
     for (var half = FACTOR_LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
         if lane < half {
             lane_sums[lane] += lane_sums[lane + half];
         }
+        workgroupBarrier();
     }
     if lane == 0u {
         norm.norm = sqrt(lane_sums[0]);

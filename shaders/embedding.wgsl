@@ -316,7 +316,7 @@ fn row_gradient(part: Part) -> vec4f {
             g = slot[row + c / 4u];
         } else {
             for (var j = 0u; j < min(4u, f.dim - 4u * part.component); j++) {
-                g[j] = slot[row + (c + j) / 4u][(c + j) % 4u];
+                g = with_component(g, j, slot[row + (c + j) / 4u][(c + j) % 4u]);
             }
         }
         if f.pooling == MEAN {

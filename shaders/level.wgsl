@@ -23,7 +23,7 @@ const NONE = 0xffffffffu;
 
 struct Op {
     kind: u32,
-    barrier: u32,      // 1: what earlier ops wrote is read here
+    barrier: u32,      // 1: the next op reads what this one and those before it wrote
     output: u32,       // the tensor that is written, and its row in vec4s and its width in floats
     output_stride: u32,
     output_width: u32,
@@ -171,11 +171,6 @@ fn tile_row(tile: u32, rows: u32) -> u32 {
 /// In vec4s.
 fn tile_column(tile: u32, rows: u32) -> u32 {
     return tile / (rows / TILE_ROWS) * COLUMN_BLOCKS;
-}
-
-/// v, with the columns from `width` on set to zero.
-fn zero_padding(v: vec4f, column: u32, width: u32) -> vec4f {
-    return select(v, vec4f(0.0), 4u * column + vec4u(0u, 1u, 2u, 3u) >= vec4u(width));
 }
 
 // ---- linear layers ------------------------------------------------------------------------------------------------
@@ -420,7 +415,7 @@ fn concat(op: Op, row: u32, column: u32) {
     for (var i = 0u; i < 4u; i++) {
         let c = 4u * column + i;
         if c < op.output_width {
-            v[i] = values[lists[op.list + c / width] + row * stride + c % width / 4u][c % width % 4u];
+            v = with_component(v, i, values[lists[op.list + c / width] + row * stride + c % width / 4u][c % width % 4u]);
         }
     }
     values[op.output + row * op.output_stride + column] = v;
@@ -437,7 +432,7 @@ fn score_grad(op: Op, row: u32, column: u32) {
             for (var c = 0u; c < op.input_stride; c++) {
                 sum += dot(grads[op.input + row * op.input_stride + c], values[expert + c]);
             }
-            d[i] = sum;
+            d = with_component(d, i, sum);
         }
     }
     grads[op.output + row * op.output_stride + column] = d;
@@ -471,7 +466,7 @@ fn expert_grad(op: Op, row: u32, column: u32) {
             for (var i = 0u; i < 4u; i++) {
                 let c = 4u * column + i;
                 if c < op.output_width {
-                    d[i] += grads[slot + (number + c) / 4u][(number + c) % 4u];
+                    d = with_component(d, i, d[i] + grads[slot + (number + c) / 4u][(number + c) % 4u]);
                 }
             }
         } else {

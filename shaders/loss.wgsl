@@ -41,11 +41,12 @@ fn loss_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_inde
     }
 
     lane_sums[lane] = sum;
+    workgroupBarrier();
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
         if lane < half {
             lane_sums[lane] += lane_sums[lane + half];
         }
+        workgroupBarrier();
     }
     if lane == 0u {
         sums[t] += lane_sums[0];

@@ -11,11 +11,12 @@ fn level_group(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_in
     var first = 0u; // the invocation that takes the op's first item, so that ops side by side keep all of them busy
     for (var i = 0u; i < arrayLength(&ops); i++) {
         let op = ops[i];
+        run(op, row, group_rows, (lane + lanes - first) % lanes, lanes);
+        first = (first + items(op, group_rows)) % lanes;
+        // Behind the stores that it orders: RADV loses the wait for them before a conditional barrier at a loop's top.
         if op.barrier == 1u {
             storageBarrier();
             first = 0u;
         }
-        run(op, row, group_rows, (lane + lanes - first) % lanes, lanes);
-        first = (first + items(op, group_rows)) % lanes;
     }
 }

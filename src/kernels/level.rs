@@ -56,7 +56,7 @@ impl Program {
 
     /// Cut at the barriers.
     fn phases(&self) -> impl Iterator<Item = Self> {
-        let phases = self.ops.chunk_by(|_, next| next.barrier == 0);
+        let phases = self.ops.chunk_by(|op, _| op.barrier == 0);
         phases.map(|ops| Self { ops: ops.to_vec(), lists: self.lists.clone() })
     }
 
@@ -133,7 +133,7 @@ struct Builder<'a> {
     /// Before the program.
     pieces: Vec<Piece>,
     program: Program,
-    /// Whether the next op must wait for those before.
+    /// Whether the next op reads what those before it write.
     barrier: bool,
 }
 
@@ -211,12 +211,16 @@ impl<'a> Builder<'a> {
 
     /// Ops from here on may read what those before wrote.
     fn begin_phase(&mut self) {
-        self.barrier = !self.program.ops.is_empty();
+        self.barrier = true;
     }
 
     fn push(&mut self, op: Op) {
-        let barrier = u32::from(std::mem::take(&mut self.barrier));
-        self.program.ops.push(Op { barrier, ..op });
+        if std::mem::take(&mut self.barrier)
+            && let Some(last) = self.program.ops.last_mut()
+        {
+            last.barrier = 1;
+        }
+        self.program.ops.push(op);
     }
 
     fn list(&mut self, entries: impl IntoIterator<Item = u32>) -> u32 {

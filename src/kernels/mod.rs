@@ -59,6 +59,7 @@ const ACTIVATION: &str = library!("activation");
 const PHILOX: &str = library!("philox");
 const LOSS_LIBRARY: &str = library!("loss");
 const UPDATE: &str = library!("update");
+const VECTOR: &str = library!("vector");
 
 /// A file of `shaders`, with the library files behind it.
 macro_rules! source {
@@ -71,9 +72,9 @@ macro_rules! source {
     };
 }
 
-const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE);
+const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE, VECTOR);
 const CLIP: Source = source!("clip", STEP, GRID);
-const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE);
+const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE, VECTOR);
 const GATHER: Source = source!("gather", STEP, GRID);
 const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
 const NORM: Source = source!("norm", STEP);
@@ -84,7 +85,16 @@ const ROOF: Source = source!("roof",);
 macro_rules! level_source {
     ($products:literal, $tile:literal $(, $more:expr)?) => {
         source!(
-            "level", STEP, ACTIVATION, PHILOX, LOSS_LIBRARY, library!("tile"), library!($products), library!($tile) $(, $more)?
+            "level",
+            STEP,
+            ACTIVATION,
+            PHILOX,
+            LOSS_LIBRARY,
+            VECTOR,
+            library!("tile"),
+            library!($products),
+            library!($tile)
+            $(, $more)?
         )
     };
 }
