@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(input().columns_of(|_| true, 1, 0), [3..9, 15..20]);
         assert_eq!(input().columns_of(|table| table == 0, 1, 0), [3..8, 15..20]);
         assert_eq!(input().columns_of(|table| table == 1, 1, 0), [8..9]);
-        assert_eq!(input().columns_of(|_| false, 1, 0), []);
+        assert!(input().columns_of(|_| false, 1, 0).is_empty());
     }
 
     #[test]
