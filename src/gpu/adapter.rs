@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::shader_compiler::{self, ShaderCompiler};
+
 /// An adapter as `polygate adapters` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdapterSummary {
@@ -14,6 +16,8 @@ pub struct AdapterSummary {
     pub kind: &'static str,
     pub backend: String,
     pub driver: String,
+    /// None on other backends than DX12, whose drivers have compilers of their own.
+    pub shader_compiler: Option<ShaderCompiler>,
     /// Bytes.
     pub max_buffer: u64,
     pub max_binding: u64,
@@ -96,18 +100,21 @@ pub fn find(wanted: &str) -> Result<Choice, SelectError> {
 }
 
 fn enumerate(backends: wgpu::Backends) -> Vec<Choice> {
-    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let compiler = shader_compiler::settle(&mut descriptor.backend_options.dx12);
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor });
     let found = pollster::block_on(instance.enumerate_adapters(backends));
     let usable = found.into_iter().filter(|a| {
         a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
             && a.limits().max_storage_buffers_per_shader_stage >= 8
     });
-    let summarise = |(index, adapter): (usize, wgpu::Adapter)| Choice { summary: summary(index, &adapter), adapter };
-    usable.enumerate().map(summarise).collect()
+    let choice =
+        |(index, adapter): (usize, wgpu::Adapter)| Choice { summary: summary(index, &adapter, compiler), adapter };
+    usable.enumerate().map(choice).collect()
 }
 
-fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
+/// `compiler` is the one that DX12 was opened with.
+fn summary(index: usize, adapter: &wgpu::Adapter, compiler: Option<ShaderCompiler>) -> AdapterSummary {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => "discrete",
@@ -123,6 +130,7 @@ fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
         kind,
         backend: info.backend.to_string(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        shader_compiler: compiler.filter(|_| info.backend == wgpu::Backend::Dx12),
         max_buffer: limits.max_buffer_size,
         max_binding: limits.max_storage_buffer_binding_size,
         max_workgroup_memory: limits.max_compute_workgroup_storage_size,
