@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::write_atomically;
-use crate::gpu::AdapterSummary;
+use crate::gpu::{AdapterSummary, ShaderCompiler};
 use crate::kernels::kernels;
 use crate::kernels::variant::Variants;
 use crate::plan::Plan;
@@ -18,6 +18,9 @@ pub struct Key {
     adapter: String,
     backend: String,
     driver: String,
+    /// On DX12: the other one could take minutes over a variant that this one compiles at once.
+    #[serde(default)]
+    shader_compiler: Option<ShaderCompiler>,
     /// Hash of all shaders, so that a changed one is measured anew.
     shaders: String,
     /// Hash of the widths of all layers and of what gates see.
@@ -39,6 +42,7 @@ impl Key {
             adapter: adapter.name.clone(),
             backend: adapter.backend.clone(),
             driver: adapter.driver.clone(),
+            shader_compiler: adapter.shader_compiler,
             shaders: hash(&shaders),
             shape: hash(&shape(plan)),
             batch_size,

@@ -49,20 +49,59 @@ fn every_variant_gives_the_same_bits() {
         for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all, &by_batch] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
-            let run = |variants| {
+            let run = |variants, frozen: Option<usize>| {
+                let own = (0..3).map(|table| (frozen == Some(table)).then_some(TableRule::Frozen)).collect();
+                let rule = Rule { own, ..Rule::default() };
                 let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, variants).unwrap();
                 for step in 1..=3 {
                     let batch = random::batch(&plan.input, plan.tasks.len(), 300 - 7 * step as usize, step);
-                    executor.train_step(&batch, &Rule::default(), step).unwrap();
+                    executor.train_step(&batch, &rule, step).unwrap();
                 }
                 executor.parameters().unwrap().map(f32::to_bits)
             };
-            let expected = run(gpu.default_variants());
             let variants = variants(gpu);
             assert!(variants.len() >= 6);
-            for v in variants {
-                assert!(run(v) == expected, "{}: {v} differs from {}", adapter.summary, gpu.default_variants());
+            for frozen in [None, Some(1)] {
+                let expected = run(gpu.default_variants(), frozen);
+                for &v in &variants {
+                    let differs = format!("{}: {v} differs from {}", adapter.summary, gpu.default_variants());
+                    assert!(run(v, frozen) == expected, "{differs} with table {frozen:?} frozen");
+                }
             }
+        }
+    }
+}
+
+/// Backward computes the gradient with respect to the input slot for the columns of trained tables alone.
+#[test]
+fn freezing_tables_changes_no_bit_of_what_still_trains() {
+    const TABLES: usize = 3;
+    let trains = |mask: usize, table: usize| mask >> table & 1 == 1;
+    for adapter in test_adapters() {
+        let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
+        for (_, model) in [random::FAMILIES[3], random::FAMILIES[5]] {
+            let plan = random::plan(model);
+            let (parameters, batch) = (random::parameters(&plan, 6), random::batch(&plan.input, 3, 300, 8));
+            let run = |mut executor: Box<dyn Executor>, mask: usize| {
+                let own = (0..TABLES).map(|table| (!trains(mask, table)).then_some(TableRule::Frozen)).collect();
+                executor.train_step(&batch, &Rule { own, ..Rule::default() }, 1).unwrap();
+                executor.parameters().unwrap().map(f32::to_bits)
+            };
+            let check = |what: &str, new: &dyn Fn() -> Box<dyn Executor>| {
+                let (before, all) = (parameters.map(f32::to_bits), run(new(), 0b111));
+                for mask in 0b000..0b111 {
+                    let now = run(new(), mask);
+                    assert!(now.dense == all.dense, "{}: {what} with {mask:03b} trained", adapter.summary);
+                    for (table, p) in plan.embedding.parameters.iter().enumerate() {
+                        let expected = if trains(mask, table) { &all } else { &before };
+                        let of = |parameters: &Parameters<u32>| p.unpack(&parameters.embedding);
+                        assert_eq!(of(&now), of(expected), "{}: {what}, {} with {mask:03b}", adapter.summary, p.name);
+                    }
+                }
+            };
+            check("cpu", &|| Box::new(Reference::new(plan.clone(), parameters.clone())));
+            let new = || GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
+            check("the default variants", &|| Box::new(new()));
         }
     }
 }

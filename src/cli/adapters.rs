@@ -27,7 +27,7 @@ impl AdaptersArgs {
                 a.index.to_string(),
                 a.name.clone(),
                 a.kind.into(),
-                a.backend.clone(),
+                backend(a),
                 a.driver.clone(),
                 format!("{} MiB", a.max_binding >> 20),
                 format!("{} KiB", a.max_workgroup_memory >> 10),
@@ -40,6 +40,14 @@ impl AdaptersArgs {
             println!("{table}");
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// On DX12 with the compiler of its shaders.
+fn backend(a: &AdapterSummary) -> String {
+    match a.shader_compiler {
+        Some(compiler) => format!("{} with {compiler}", a.backend),
+        None => a.backend.clone(),
     }
 }
 

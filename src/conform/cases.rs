@@ -39,8 +39,8 @@ pub enum Form {
 /// Every kernel in every variant that a device can run.
 pub fn targets(abilities: Abilities) -> Vec<Target> {
     let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
-    // Norms over the batch lie between the ops, so the tiles are no matter.
-    let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile).map(Form::BatchNorm);
+    // Norms over the batch lie between the ops, so tiles and lanes are no matter.
+    let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile && v.lanes <= 64).map(Form::BatchNorm);
     let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile)).map(Form::WeightGrad);
     let mut targets = Vec::new();
     for op in ops() {

@@ -13,7 +13,10 @@ use super::cases::targets;
 use super::report::SCHEMA_VERSION;
 use super::run::Options;
 use crate::gpu::{BindingKind, reflect};
-use crate::kernels::variant::Abilities;
+use crate::kernels::variant::{Abilities, Processor};
+
+/// Of an implementation that can run every kernel.
+const EVERY_KERNEL: Abilities = Abilities { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false };
 
 /// Stand for a bound, where a word is not a float within one.
 const KEPT: f64 = -1.0;
@@ -89,7 +92,7 @@ pub fn export(folder: &Path, options: &Options) -> anyhow::Result<usize> {
         cases: Vec::new(),
     };
     let mut shaders = BTreeMap::new();
-    for target in targets(Abilities { shares: true, software: true }) {
+    for target in targets(EVERY_KERNEL) {
         for case in options.cases_of(target) {
             let file = format!("cases/{}.bin", manifest.cases.len());
             let (bytes, buffers) = words(&case.buffers);

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::shader_compiler::{self, ShaderCompiler};
+
 /// An adapter as `polygate adapters` prints it.
 #[derive(Clone, Debug, Serialize)]
 pub struct AdapterSummary {
@@ -14,6 +16,8 @@ pub struct AdapterSummary {
     pub kind: &'static str,
     pub backend: String,
     pub driver: String,
+    /// None on other backends than DX12, whose drivers have compilers of their own.
+    pub shader_compiler: Option<ShaderCompiler>,
     /// Bytes.
     pub max_buffer: u64,
     pub max_binding: u64,
@@ -62,43 +66,55 @@ pub fn adapters() -> Vec<AdapterSummary> {
     all().into_iter().map(|choice| choice.summary).collect()
 }
 
-/// The best adapter that is hardware: discrete before integrated before virtual.
+/// The best adapter that is hardware: discrete before integrated before virtual. OpenGL is opened only where Vulkan, Metal
+/// and DX12 have no adapter at all: beside them it offers nothing better.
 pub fn best_hardware() -> Option<Choice> {
     let rank = |c: &Choice| ["discrete", "integrated", "virtual"].iter().position(|&kind| kind == c.summary.kind);
-    // Vulkan, Metal and DX12; what OpenGL offers beside them is no better.
-    enumerate(wgpu::Backends::PRIMARY).into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
+    let mut found = enumerate(wgpu::Backends::PRIMARY);
+    if found.is_empty() {
+        found = enumerate(wgpu::Backends::GL);
+    }
+    found.into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
 }
 
-/// The adapter of a number, or the first whose name, driver or backend holds the text, in any case of letters.
+/// The adapter of a number, or the first whose name, driver or backend holds the text, in any case of letters. OpenGL,
+/// whose adapters come last, is opened only where none before answers.
 ///
 /// # Errors
 /// Where there is none; lists what there is.
 pub fn find(wanted: &str) -> Result<Choice, SelectError> {
-    let all = enumerate(wgpu::Backends::all());
-    let found = match wanted.parse::<usize>() {
-        Ok(number) => all.iter().position(|c| c.summary.index == number),
-        Err(_) if wanted.trim().is_empty() => None,
-        Err(_) => all.iter().position(|c| c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase())),
+    let number = wanted.parse::<usize>();
+    let answers = |c: &Choice| match number {
+        Ok(number) => c.summary.index == number,
+        Err(_) if wanted.trim().is_empty() => false,
+        Err(_) => c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase()),
     };
-    match found {
-        Some(position) => Ok(all.into_iter().nth(position).expect("position is of this list")),
+    if let Some(choice) = enumerate(wgpu::Backends::PRIMARY).into_iter().find(answers) {
+        return Ok(choice);
+    }
+    let mut all = all();
+    match all.iter().position(answers) {
+        Some(position) => Ok(all.swap_remove(position)),
         None => Err(SelectError { wanted: wanted.into(), found: all.into_iter().map(|c| c.summary).collect() }),
     }
 }
 
 fn enumerate(backends: wgpu::Backends) -> Vec<Choice> {
-    let descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    let compiler = shader_compiler::settle(&mut descriptor.backend_options.dx12);
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor { backends, ..descriptor });
     let found = pollster::block_on(instance.enumerate_adapters(backends));
     let usable = found.into_iter().filter(|a| {
         a.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
             && a.limits().max_storage_buffers_per_shader_stage >= 8
     });
-    let summarise = |(index, adapter): (usize, wgpu::Adapter)| Choice { summary: summary(index, &adapter), adapter };
-    usable.enumerate().map(summarise).collect()
+    let choice =
+        |(index, adapter): (usize, wgpu::Adapter)| Choice { summary: summary(index, &adapter, compiler), adapter };
+    usable.enumerate().map(choice).collect()
 }
 
-fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
+/// `compiler` is the one that DX12 was opened with.
+fn summary(index: usize, adapter: &wgpu::Adapter, compiler: Option<ShaderCompiler>) -> AdapterSummary {
     let (info, limits, features) = (adapter.get_info(), adapter.limits(), adapter.features());
     let kind = match info.device_type {
         wgpu::DeviceType::DiscreteGpu => "discrete",
@@ -114,6 +130,7 @@ fn summary(index: usize, adapter: &wgpu::Adapter) -> AdapterSummary {
         kind,
         backend: info.backend.to_string(),
         driver: format!("{} {}", info.driver, info.driver_info).trim().into(),
+        shader_compiler: compiler.filter(|_| info.backend == wgpu::Backend::Dx12),
         max_buffer: limits.max_buffer_size,
         max_binding: limits.max_storage_buffer_binding_size,
         max_workgroup_memory: limits.max_compute_workgroup_storage_size,

@@ -1,5 +1,6 @@
 //! wgpu, and nothing else names it: adapters, buffers, pipelines, and the executor that runs a plan on them.
 
+mod abilities;
 mod adapter;
 mod context;
 mod executor;
@@ -9,6 +10,7 @@ mod memory;
 mod pipeline;
 mod recorder;
 mod replay;
+mod shader_compiler;
 mod stages;
 mod tables;
 mod timing;
@@ -20,5 +22,6 @@ pub use executor::{Gpu, GpuExecutor};
 pub use pipeline::{Binding, BindingKind, Reflection, reflect, validator};
 pub use recorder::STEPS_PER_SUBMISSION;
 pub use replay::{Replay, Replayed, Replayer};
+pub use shader_compiler::ShaderCompiler;
 pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch};
-pub use tune::{Tuned, VariantTime, time_variants, tune};
+pub use tune::{Trial, Tuned, VariantTime, time_variants, tune};

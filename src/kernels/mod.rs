@@ -108,11 +108,13 @@ macro_rules! product_source {
     };
 }
 
+const LEVEL_4X8: Source = level_source!("products_own", "tile_4x8", LEVEL_GROUP);
 const LEVEL_8X8: Source = level_source!("products_own", "tile_8x8", LEVEL_GROUP);
-const LEVEL_16X16: Source = level_source!("products_own", "tile_16x16", LEVEL_GROUP);
+const LEVEL_16X16: Source = level_source!("products_own", "tile_16x16");
 const LEVEL_8X32: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x32") };
 const LEVEL_8X64: Source = Source { subgroups: true, ..level_source!("products_shared", "tile_8x64") };
 
+const PRODUCT_4X8: Source = product_source!("products_own", "tile_4x8");
 const PRODUCT_8X8: Source = product_source!("products_own", "tile_8x8");
 const PRODUCT_16X16: Source = product_source!("products_own", "tile_16x16");
 const PRODUCT_8X32: Source = Source { subgroups: true, ..product_source!("products_shared", "tile_8x32") };
