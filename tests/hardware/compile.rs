@@ -16,22 +16,17 @@ pub struct Facts {
     pub name: String,
     pub kind: String,
     pub vendor: u32,
-    pub device: u32,
     pub driver: String,
     pub subgroup_min: u32,
     pub subgroup_max: u32,
-    pub subgroups: bool,
-    pub workgroup_memory: u32,
 }
 
-/// A kernel's machine code: what the driver says of it, under the names that the driver uses.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// What a driver says of a kernel's machine code, under names of its own.
 pub struct Compiled {
     pub subgroup_size: u32,
     pub statistics: Vec<(String, f64)>,
-    /// Intermediate and final code, by the names that the driver gives them.
+    /// Intermediate and final code.
     pub texts: Vec<(String, String)>,
-    pub seconds: f64,
 }
 
 /// A device with everything that wgpu asks of it, and statistics of pipelines.
@@ -40,7 +35,6 @@ pub struct Compiler {
     device: ash::Device,
     executables: executables::Device,
     lang_version: (u8, u8),
-    robust_buffers: bool,
     subgroups: bool,
     _open: wgpu::hal::OpenDevice<Vulkan>,
     _adapter: wgpu::Adapter,
@@ -61,7 +55,7 @@ impl Compiler {
         let mut wanted =
             vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default().pipeline_executable_info(true);
         // SAFETY: the adapter outlives the device, and the callback only adds an extension that is asked for by name.
-        let (open, instance, properties, robust_buffers) = unsafe {
+        let (open, instance, properties) = unsafe {
             let hal = adapter.as_hal::<Vulkan>().ok_or("not a Vulkan adapter")?;
             if !hal.physical_device_capabilities().supports_extension(executables::NAME) {
                 return Err(format!("{} has no {:?}", facts.name, executables::NAME));
@@ -73,10 +67,7 @@ impl Compiler {
             let hints = wgpu::MemoryHints::default();
             let open = hal.open_with_callback(features, &limits, &hints, Some(callback)).map_err(|e| e.to_string())?;
             let instance = hal.shared_instance().raw_instance().clone();
-            let mut robustness = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
-            let mut all = vk::PhysicalDeviceFeatures2::default().push_next(&mut robustness);
-            instance.get_physical_device_features2(hal.raw_physical_device(), &mut all);
-            (open, instance, hal.physical_device_capabilities().properties(), robustness.robust_buffer_access2 != 0)
+            (open, instance, hal.physical_device_capabilities().properties())
         };
         let lang_version = match properties.api_version {
             version if version >= vk::API_VERSION_1_3 => (1, 6),
@@ -86,16 +77,16 @@ impl Compiler {
         let device = open.device.raw_device().clone();
         let executables = executables::Device::new(&instance, &device);
         let subgroups = features.contains(wgpu::Features::SUBGROUP);
-        Ok(Self { facts, device, executables, lang_version, robust_buffers, subgroups, _open: open, _adapter: adapter })
+        Ok(Self { facts, device, executables, lang_version, subgroups, _open: open, _adapter: adapter })
     }
 
-    /// Compiles a form as wgpu does; with its texts if wanted.
+    /// Compiles a form as wgpu does for release builds; with its texts if wanted.
     ///
     /// # Errors
     /// naga's or the driver's.
-    pub fn compile(&self, form: &Form, checks: Checks, with_texts: bool) -> Result<Compiled, String> {
+    pub fn compile(&self, form: &Form, with_texts: bool) -> Result<Compiled, String> {
         let (module, info) = module_of(form);
-        let words = spirv(form.kernel.entry, (&module, &info), self.lang_version, checks)?;
+        let words = spirv(form.kernel.entry, (&module, &info), self.lang_version, Checks::Off)?;
         let kinds: Vec<_> = reflect(&form.kernel.source, form.kernel.entry).bindings.iter().map(|b| b.kind).collect();
         // SAFETY: everything is destroyed here, in the order that Vulkan asks for; nothing is submitted.
         unsafe {
@@ -149,16 +140,14 @@ impl Compiler {
         }
         let stage = stage.stage(vk::ShaderStageFlags::COMPUTE);
         let info = vk::ComputePipelineCreateInfo::default().flags(flags).stage(stage).layout(layout);
-        let start = std::time::Instant::now();
         // SAFETY: layout and module are of this device.
         let pipelines = unsafe { self.device.create_compute_pipelines(vk::PipelineCache::null(), &[info], None) };
         let pipeline = pipelines.map_err(|(_, e)| e.to_string())?[0];
-        let seconds = start.elapsed().as_secs_f64();
         // SAFETY: the pipeline was made to be asked for both.
         unsafe {
             let compiled = self.executable(pipeline, with_texts);
             self.device.destroy_pipeline(pipeline, None);
-            compiled.map(|compiled| Compiled { seconds, ..compiled }).map_err(|e| e.to_string())
+            compiled.map_err(|e| e.to_string())
         }
     }
 
@@ -176,7 +165,6 @@ impl Compiler {
                 subgroup_size: all[number as usize].subgroup_size,
                 statistics: statistics.iter().map(statistic).collect(),
                 texts,
-                seconds: 0.0,
             })
         }
     }
@@ -223,16 +211,13 @@ fn statistic(statistic: &vk::PipelineExecutableStatisticKHR) -> (String, f64) {
 }
 
 fn facts(adapter: &wgpu::Adapter) -> Facts {
-    let (info, limits) = (adapter.get_info(), adapter.limits());
+    let info = adapter.get_info();
     Facts {
         name: info.name,
         kind: format!("{:?}", info.device_type),
         vendor: info.vendor,
-        device: info.device,
         driver: format!("{} {}", info.driver, info.driver_info),
         subgroup_min: info.subgroup_min_size,
         subgroup_max: info.subgroup_max_size,
-        subgroups: adapter.features().contains(wgpu::Features::SUBGROUP),
-        workgroup_memory: limits.max_compute_workgroup_storage_size,
     }
 }
