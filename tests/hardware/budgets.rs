@@ -2,7 +2,8 @@
 
 use crate::figures::Figures;
 
-/// The Mesa whose compilers these budgets were set by. Under another one a missed budget is a warning; spills stay errors.
+/// The Mesa whose compilers these budgets were set by. Under another one a missed budget is a warning; spills stay
+/// errors.
 pub const MESA: &str = "26.2.6";
 
 /// The least subgroups that a unit of the processor holds, by the names of stand-ins: fewer do not cover the time that

@@ -1,5 +1,5 @@
-//! What runs under a stand-in: a child of the test compiles kernels one after another and prints a line of JSON before and
-//! after each, so that the test knows which one a driver failed on.
+//! What runs under a stand-in: a child of the test compiles kernels one after another and prints a line of JSON
+//! before and after each, so that the test knows which one a driver failed on.
 
 use std::io::Write;
 

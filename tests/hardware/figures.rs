@@ -11,8 +11,8 @@ pub struct Figures {
     pub subgroup: u32,
     /// Of an invocation: 32 bits each, on Apple 16. Of a subgroup on Intel: 32 bytes each.
     pub registers: u32,
-    /// Subgroups that registers let a unit of the processor hold: a SIMD of AMD's, an SM of NVIDIA's, a core of Apple's and
-    /// Qualcomm's. 0 on Intel, where their number is fixed.
+    /// Subgroups that registers let a unit of the processor hold: a SIMD of AMD's, an SM of NVIDIA's, a core of
+    /// Apple's and Qualcomm's. 0 on Intel, where their number is fixed.
     pub waves: u32,
     /// Registers that are kept elsewhere for a time; on Adreno stores to memory and loads from it.
     pub spills: u32,

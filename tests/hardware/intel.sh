@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Builds the stand-in for Intel's GPUs, which is in no package, from Mesa's source package, and puts it beside those that
-# setup.sh unpacked:
+# Builds the stand-in for Intel's GPUs, which is in no package, from Mesa's source package, and puts it beside those
+# that setup.sh unpacked:
 #     bash tests/hardware/intel.sh
 #
-# Takes about two minutes and 400 MB, once. On Debian, with a C compiler, pkg-config, bison, flex, Python's venv, and the
-# headers of libdrm, libelf, expat and zlib; meson and what else Mesa's build takes come from PyPI, into a folder of their own.
-# The source of unstable is taken, or that of stable where the mirror has it no longer: the stand-in answers for the kernel
-# alone, and fits newer drivers.
+# Takes about two minutes and 400 MB, once. On Debian, with a C compiler, pkg-config, bison, flex, Python's venv, and
+# the headers of libdrm, libelf, expat and zlib; meson and what else Mesa's build takes come from PyPI, into a folder
+# of their own. The source of unstable is taken, or that of stable where the mirror has it no longer: the stand-in
+# answers for the kernel alone, and fits newer drivers.
 set -euo pipefail
 
 say() { printf 'tests/hardware/intel.sh: %s\n' "$*" >&2; }
@@ -30,7 +30,8 @@ for tool in cc pkg-config bison flex python3 apt-get dpkg-source; do
     command -v "$tool" >/dev/null || die "no $tool"
 done
 for headers in libdrm libelf expat zlib; do
-    pkg-config --exists "$headers" || die "no headers of $headers: Debian has libdrm-dev, libelf-dev, libexpat1-dev, zlib1g-dev"
+    pkg-config --exists "$headers" ||
+        die "no headers of $headers: Debian has libdrm-dev, libelf-dev, libexpat1-dev, zlib1g-dev"
 done
 mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | awk '/\/debian\/*$/ && !n++')
 [ -n "$mirror" ] || die "apt has no mirror of Debian"

@@ -1,8 +1,8 @@
 //! Barriers in AMD's machine code that lose the wait for stores before them.
 //!
 //! A barrier of AMD's holds invocations, not memory: stores of its own subgroup may still be under way, and another one
-//! that the barrier lets go on may read what was there before. So the compiler waits for stores ahead of each barrier that
-//! orders memory. Mesa's forgets to in some control flow (`barrier.wgsl`).
+//! that the barrier lets go on may read what was there before. So the compiler waits for stores ahead of each barrier
+//! that orders memory. Mesa's forgets to in some control flow (`barrier.wgsl`).
 
 use std::collections::HashMap;
 
@@ -82,8 +82,8 @@ struct Waits {
 }
 
 impl Waits {
-    /// Stores to workgroup memory keep their order: it suffices that they have read their registers (`vm_vsrc`), as Mesa
-    /// has it too.
+    /// Stores to workgroup memory keep their order: it suffices that they have read their registers (`vm_vsrc`), as
+    /// Mesa has it too.
     fn of(instruction: &str) -> Self {
         let (operation, operands) = instruction.split_once(' ').unwrap_or((instruction, ""));
         let number = hexadecimal(operands.rsplit(' ').next().unwrap_or_default());

@@ -1,6 +1,6 @@
 //! Every kernel, compiled by the drivers of five vendors' GPUs in front of stand-ins: `setup.sh` unpacks them. Nothing
-//! executes there; what is tested is that drivers take the kernels, what machine code they make of them, and that polygate
-//! runs to its end. docs/hardware.md says more.
+//! executes there; what is tested is that drivers take the kernels, what machine code they make of them, and that
+//! polygate runs to its end. docs/hardware.md says more.
 //!
 //!     cargo test --test hardware                          # every check
 //!     cargo test --test hardware -- apple                 # those with that in their name

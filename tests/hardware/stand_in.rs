@@ -26,8 +26,8 @@ pub enum Processor {
     Intel,
 }
 
-/// AMD's RDNA 3, with subgroups as its driver chooses them and always of 32, and RDNA 4; NVIDIA's Ampere or later by Mesa's
-/// compiler, not NVIDIA's own; Apple's M1; Qualcomm's Adreno 730; Intel's Arc A770.
+/// AMD's RDNA 3, with subgroups as its driver chooses them and always of 32, and RDNA 4; NVIDIA's Ampere or later by
+/// Mesa's compiler, not NVIDIA's own; Apple's M1; Qualcomm's Adreno 730; Intel's Arc A770.
 pub const STAND_INS: [StandIn; 7] = [
     stand_in("amd", "radeon", "amdgpu", &[("AMDGPU_GPU_ID", "navi31")], Processor::Amd),
     stand_in(

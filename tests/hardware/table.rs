@@ -6,7 +6,8 @@ use crate::child::{Found, Task};
 use crate::parent::{Outcome, run};
 use crate::stand_in::{Drivers, STAND_INS, StandIn};
 
-/// Prints registers, subgroups at once, spills and code size of every form whose name holds `filter`, on every stand-in.
+/// Prints registers, subgroups at once, spills and code size of every form whose name holds `filter`, on every
+/// stand-in.
 pub fn print(drivers: &Drivers, filter: &str) {
     println!("Mesa {}", drivers.version);
     let mut columns = Vec::new();
