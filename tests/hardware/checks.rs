@@ -38,15 +38,14 @@ impl Check {
 /// Every check, those that take long first.
 pub fn checks() -> Vec<Check> {
     type Run = fn(&Drivers, &'static StandIn) -> Result<Vec<String>, String>;
-    let kinds: [(&str, Run, fn(&StandIn) -> bool); 6] = [
+    let kinds: [(&str, Run, fn(&StandIn) -> bool); 7] = [
         ("what training may choose spills nothing and keeps its budget", budgets, |_| true),
         ("wgpu makes a pipeline of what training may choose", pipelines, |s| s.name != "amd wave32"),
         ("training runs to its end", train, |s| s.name != "amd wave32"),
         ("profile runs to its end", profile, |s| s.name != "amd wave32"),
         ("no barrier loses the wait for stores before it", no_wait_is_lost, |s| s.processor == Processor::Amd),
-        ("the lint finds barriers that lose it", lost_waits_are_found, |s| {
-            s.name.starts_with("amd") && s.name != "amd4"
-        }),
+        ("the lint finds barriers that lose it", lost_waits_are_found, |s| s.processor == Processor::Amd),
+        ("a tile that is too large is seen to spill", spills_are_seen, |_| true),
     ];
     let mut all = Vec::new();
     for (sentence, run, applies) in kinds {
@@ -109,6 +108,17 @@ fn no_wait_is_lost(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<
     if lost.is_empty() { Ok(vec![format!("{count} barriers in {} kernels", all.len())]) } else { Err(lost.join("\n")) }
 }
 
+fn spills_are_seen(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<String>, String> {
+    let outcomes = run(drivers, stand_in, Task::Figures, "level_phase 16x16 8 lanes F")?.outcomes;
+    for outcome in outcomes {
+        match outcome.found? {
+            Found::Figures(figures) if figures.spills() => {}
+            other => return Err(format!("{}: {other:?}", outcome.form)),
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// Workgroups of one subgroup need no barriers, and get none.
 fn lost_waits_are_found(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<String>, String> {
     let all = barriers(drivers, stand_in, Task::Faults)?;
@@ -122,11 +132,20 @@ fn lost_waits_are_found(drivers: &Drivers, stand_in: &'static StandIn) -> Result
     }
 }
 
+/// Nothing executes, so a read-back holds what its memory held before. Apple's has no memory apart for read-backs: there
+/// it is what was uploaded, of which training says that it is not finite.
 fn train(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<String>, String> {
     let out = drivers.fresh_folder("run");
-    polygate(drivers, stand_in, &["train", "--out", out.to_str().unwrap(), "--set", "train.epochs=1"])?;
+    let trained = polygate(drivers, stand_in, &["train", "--out", out.to_str().unwrap(), "--set", "train.epochs=1"]);
     let last = out.join("last.safetensors");
-    if last.exists() { Ok(Vec::new()) } else { Err(format!("no {}", last.display())) }
+    match trained {
+        Ok(_) if last.exists() => Ok(Vec::new()),
+        Ok(_) => Err(format!("no {}", last.display())),
+        Err(e) if stand_in.processor == Processor::Apple && e.contains("is not finite") => {
+            Ok(vec!["up to a read-back that nothing wrote".into()])
+        }
+        Err(e) => Err(e),
+    }
 }
 
 fn profile(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<String>, String> {
