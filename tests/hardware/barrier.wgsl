@@ -1,5 +1,5 @@
-// A barrier at the top of a loop whose body ends with a store. Mesa 26.2.6 for AMD's RDNA 3 and 4 does not wait for the store
-// before it, where a workgroup has several subgroups.
+// A barrier at the top of a loop whose body ends with a store. Mesa 26.2.6 for AMD's RDNA 3 and 4 does not wait for
+// the store before it, where a workgroup has several subgroups.
 
 @group(0) @binding(0) var<storage, read_write> values: array<vec4f>;
 @group(0) @binding(1) var<storage, read> has_barrier: array<u32>;

@@ -132,8 +132,8 @@ fn lost_waits_are_found(drivers: &Drivers, stand_in: &'static StandIn) -> Result
     }
 }
 
-/// Nothing executes, so a read-back holds what its memory held before. Apple's has no memory apart for read-backs: there
-/// it is what was uploaded, of which training says that it is not finite.
+/// Nothing executes, so a read-back holds what its memory held before. Apple's has no memory apart for read-backs:
+/// there it is what was uploaded, of which training says that it is not finite.
 fn train(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<String>, String> {
     let out = drivers.fresh_folder("run");
     let trained = polygate(drivers, stand_in, &["train", "--out", out.to_str().unwrap(), "--set", "train.epochs=1"]);
