@@ -6,9 +6,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::abilities::abilities;
-use crate::kernels::variant::Abilities;
-
 use super::shader_compiler::{self, ShaderCompiler};
+use crate::kernels::variant::Abilities;
 
 /// An adapter as `polygate adapters` prints it.
 #[derive(Clone, Debug, Serialize)]
