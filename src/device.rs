@@ -141,7 +141,8 @@ impl Device {
             return Ok(Some(gpu.default_variants()));
         }
         let key = tuning::Key::new(adapter, plan, batch_size);
-        if let Some(variants) = tuning::lookup(&key) {
+        // What an older version kept may no longer be offered.
+        if let Some(variants) = tuning::lookup(&key).filter(|&variants| gpu.abilities().offers_both(variants)) {
             return Ok(Some(variants));
         }
         // Hidden by indicatif where stderr is no terminal.

@@ -141,12 +141,12 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
     let variants: Vec<(String, Variants)> = match op {
         StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
             let place = Place { plan: &plan, capacity: rows };
-            let fits = |v: &LevelVariant| abilities.allow(v.tile) && level::fits(place, *v);
+            let fits = |v: &LevelVariant| abilities.allows_level(v.tile) && level::fits(place, *v);
             let levels = LEVEL_VARIANTS.into_iter().filter(fits);
             levels.map(|level| (level.to_string(), Variants { level, ..default })).collect()
         }
         StepOp::WeightGrad => {
-            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile));
             weight_grads.map(|weight_grad| (weight_grad.to_string(), Variants { weight_grad, ..default })).collect()
         }
         _ => vec![("its one form".into(), default)],

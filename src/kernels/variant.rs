@@ -126,8 +126,10 @@ impl Processor {
 /// Outputs of the largest tile whose factors each invocation loads by itself.
 const LARGEST_OWN: u32 = 256;
 
-/// Outputs of the largest tile that FXC compiles in under five seconds; it takes minutes for the next larger one.
-const MOST_OUTPUTS_BY_FXC: u32 = 64;
+/// Outputs of the largest tiles of levels and of weight gradients that FXC compiles in about five seconds
+/// (`tests/windows/fxc.sh`).
+const MOST_LEVEL_OUTPUTS_BY_FXC: u32 = 32;
+const MOST_WEIGHT_GRAD_OUTPUTS_BY_FXC: u32 = 64;
 
 pub(super) const fn own(rows: u32, columns: u32) -> Tile {
     Tile { rows, columns, shared: false }
@@ -178,10 +180,19 @@ impl Variants {
 }
 
 impl Abilities {
-    /// Whether the adapter can run a kernel of this tile, and its driver compiles it in a bearable time. Conformance and
-    /// tests run all of these.
-    pub fn allow(self, tile: Tile) -> bool {
-        (self.shares || !tile.shared) && (!self.by_fxc || tile.outputs() <= MOST_OUTPUTS_BY_FXC)
+    /// Whether the adapter can run levels, or plain products, of this tile, and compiles them in a bearable time.
+    /// Conformance and tests run all of these.
+    pub fn allows_level(self, tile: Tile) -> bool {
+        self.allows(tile, MOST_LEVEL_OUTPUTS_BY_FXC)
+    }
+
+    /// The same for weight gradients.
+    pub fn allows_weight_grad(self, tile: Tile) -> bool {
+        self.allows(tile, MOST_WEIGHT_GRAD_OUTPUTS_BY_FXC)
+    }
+
+    fn allows(self, tile: Tile, most_by_fxc: u32) -> bool {
+        (self.shares || !tile.shared) && (!self.by_fxc || tile.outputs() <= most_by_fxc)
     }
 
     /// The forms of levels that training chooses from: at least one.
@@ -195,30 +206,37 @@ impl Abilities {
     }
 
     /// Whether training may choose a form of levels: on a GPU one whose workgroups fill its subgroups; on software, for
-    /// which barriers and dispatches are dear, one in which an invocation owns rows.
+    /// which barriers and dispatches are dear, one in which an invocation owns rows, unless those tiles take FXC too long.
     pub fn offers_level(self, variant: LevelVariant) -> bool {
-        let suits = match self.is_software() {
+        let suits = match self.is_software() && !self.by_fxc {
             true => variant.form == Form::Lanes,
             false => variant.form != Form::Lanes && variant.lanes.is_multiple_of(self.subgroup.max(1)),
         };
-        suits && self.offers(variant.tile, self.processor.most_level_outputs())
+        suits && self.offers_product(variant.tile)
     }
 
     pub fn offers_weight_grad(self, variant: WeightGradVariant) -> bool {
-        self.offers(variant.tile, self.processor.most_weight_grad_outputs())
+        let most = self.processor.most_weight_grad_outputs();
+        let most = if self.by_fxc { most.min(MOST_WEIGHT_GRAD_OUTPUTS_BY_FXC) } else { most };
+        self.allows_weight_grad(variant.tile) && self.suits(variant.tile, most)
+    }
+
+    pub fn offers_both(self, variants: Variants) -> bool {
+        self.offers_level(variants.level) && self.offers_weight_grad(variants.weight_grad)
     }
 
     /// Whether the roof of plain products is measured with a tile: those of levels.
     pub fn offers_product(self, tile: Tile) -> bool {
-        self.offers(tile, self.processor.most_level_outputs())
+        let most = self.processor.most_level_outputs();
+        let most = if self.by_fxc { most.min(MOST_LEVEL_OUTPUTS_BY_FXC) } else { most };
+        self.allows_level(tile) && self.suits(tile, most)
     }
 
     /// Compilers take seconds for a kernel, and loads are dear: of the tiles whose factors each invocation loads by itself
     /// only those of `most` outputs are worth a try, and on software only shared ones where it can run them.
-    fn offers(self, tile: Tile, most: u32) -> bool {
-        let most = if self.by_fxc { most.min(MOST_OUTPUTS_BY_FXC) } else { most };
+    fn suits(self, tile: Tile, most: u32) -> bool {
         let shares = self.shares && self.is_software();
-        self.allow(tile) && if shares { tile.shared } else { !tile.shared && tile.outputs() == most }
+        if shares { tile.shared } else { !tile.shared && tile.outputs() == most }
     }
 
     pub fn is_software(self) -> bool {
