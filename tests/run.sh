@@ -2,9 +2,9 @@
 # Sets up what the tests need, then runs them all; arguments go to `cargo test`.
 #
 # GPU tests run on every Vulkan adapter of the machine, conformance on OpenGL's too. Two drivers come in software: Mesa's
-# llvmpipe, and SwiftShader, which Chromium ships. Tests that translate shaders take spirv-val, glslangValidator, g++, and
+# llvmpipe, and SwiftShader, which Chromium ships. Tests that translate shaders need spirv-val, glslangValidator, g++ and
 # pip, with which tests/translation/dxc.sh fetches DXC. On Debian and Ubuntu all are installed with apt; elsewhere this
-# says what is missing. Tests on Dawn take Node.js; its npm package is installed under tests/tint.
+# says what is missing. Tests on Dawn need Node.js; its npm package is installed under tests/tint.
 set -euo pipefail
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }

@@ -34,8 +34,9 @@ trap 'rm -rf "$new"' EXIT
 
 # The wheel is built for one Python, whose library is loaded here without it.
 download() {
-    python3 -m pip --disable-pip-version-check download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
-        --implementation cp --abi cp311 --platform manylinux_2_28_x86_64 --dest "$new" "$package==$version" >&2
+    python3 -m pip --disable-pip-version-check download --quiet --retries 1 --no-deps --only-binary=:all: \
+        --python-version 3.11 --implementation cp --abi cp311 --platform manylinux_2_28_x86_64 \
+        --dest "$new" "$package==$version" >&2
 }
 
 for attempt in 1 2 3; do
