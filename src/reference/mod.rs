@@ -51,7 +51,7 @@ use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use batch_norm::Statistics;
 pub use loss::loss_terms;
-pub use matmul::Product;
+pub use matmul::{Product, plain};
 pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
