@@ -7,6 +7,7 @@ mod host;
 mod loaded;
 mod memory;
 mod pipeline;
+mod read_back;
 mod recorder;
 mod replay;
 mod stages;
