@@ -791,6 +791,26 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
 }
 
 #[test]
+fn the_hosts_times_count_the_steps_of_training_alone() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[5].1);
+        let parameters = random::parameters(&plan, 6);
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
+        let batch = || random::batch(&plan.input, plan.tasks.len(), 64, 1);
+        for step in 1..=5 {
+            executor.train_step(&batch(), &Rule::default(), step).unwrap();
+        }
+        let trained = executor.host_times().unwrap();
+        assert_eq!(trained.steps, 5, "{device}");
+        assert!(!trained.upload.is_zero() && !trained.record.is_zero(), "{device}: {trained:?}");
+        executor.predict(&mut [batch(), batch()].into_iter()).unwrap();
+        executor.progress().unwrap();
+        let after = executor.host_times().unwrap();
+        assert_eq!((after.steps, after.upload, after.record), (5, trained.upload, trained.record), "{device}");
+    });
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
     each_device(|device, gpu| {
         let plan = random::plan(&format!("{}, normalization = 'batch'", random::FAMILIES[4].1));
