@@ -44,7 +44,7 @@ fn options(input: &Input, lang_version: (u8, u8), first: u8) -> msl::Options {
         per_entry_point_map: [(input.shader.form.kernel.entry.to_owned(), resources)].into(),
         fake_missing_bindings: false,
         bounds_check_policies: shaders::bounds_checks(input.checks),
-        zero_initialize_workgroup_memory: input.is_checked(),
+        zero_initialize_workgroup_memory: false,
         force_loop_bounding: input.is_checked(),
         emit_int_div_checks: input.is_checked(),
         ..Default::default()
