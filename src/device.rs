@@ -152,7 +152,9 @@ impl Device {
         );
         let tell = |trial: Trial| {
             if trial.number == 1 {
-                log::info!("choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults");
+                log::info!(
+                    "choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults"
+                );
             }
             bar.set_length(trial.count as u64);
             bar.set_position(trial.number as u64);

@@ -155,7 +155,5 @@ pub fn group(kernel: Kernel) -> u32 {
     // Each case asks, and reading a shader takes longer than many a case.
     static GROUPS: Mutex<BTreeMap<&str, u32>> = Mutex::new(BTreeMap::new());
     let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    *groups
-        .entry(kernel.entry)
-        .or_insert_with(|| crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0])
+    *groups.entry(kernel.entry).or_insert_with(|| crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0])
 }

@@ -41,7 +41,8 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
     let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allows_level(v.tile));
     // Norms over the batch lie between the ops, so tiles and lanes are no matter.
     let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile && v.lanes <= 64).map(Form::BatchNorm);
-    let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile)).map(Form::WeightGrad);
+    let weight_grads =
+        WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile)).map(Form::WeightGrad);
     let mut targets = Vec::new();
     for op in ops() {
         let forms: Vec<Form> = match op {

@@ -69,9 +69,8 @@ pub fn tune(
     let budget = if abilities.is_software() { SOFTWARE_BUDGET } else { BUDGET };
     let mut race = Race { start: Instant::now(), budget, tried: 0, count, default_step: 0.0, step: 0.0, tell };
     let (mut variants, of_levels) = (gpu.default_variants(), level_ops(&plan));
-    variants.level = race.fastest(levels, |level| {
-        time(gpu, &plan, &batch, Variants { level, ..variants }, &of_levels)
-    })?;
+    variants.level =
+        race.fastest(levels, |level| time(gpu, &plan, &batch, Variants { level, ..variants }, &of_levels))?;
     variants.weight_grad = race.fastest(weight_grads, |weight_grad| {
         time(gpu, &plan, &batch, Variants { weight_grad, ..variants }, &[StepOp::WeightGrad])
     })?;

@@ -247,7 +247,8 @@ impl<T: Real> Reference<T> {
     /// What all blocks read, what norms compute with, and the blocks.
     fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut Statistics<T>, &mut [Block<T>]) {
         self.transposed.refresh(&self.plan, &self.parameters.dense);
-        let Self { plan, columns, parameters, transposed, inverse_counts, input_columns, statistics, blocks, .. } = self;
+        let Self { plan, columns, parameters, transposed, inverse_counts, input_columns, statistics, blocks, .. } =
+            self;
         let pass = Pass { plan, columns, parameters, transposed, inverse_counts, masks, input_columns };
         (pass, statistics, blocks)
     }
@@ -400,12 +401,7 @@ impl<T: Real> Block<T> {
 }
 
 /// A step's pass forward and backward, layer by layer over all blocks.
-fn by_layers<T: Real>(
-    pass: &Pass<T>,
-    statistics: &mut Statistics<T>,
-    blocks: &mut [Block<T>],
-    batch: &Batch,
-) {
+fn by_layers<T: Real>(pass: &Pass<T>, statistics: &mut Statistics<T>, blocks: &mut [Block<T>], batch: &Batch) {
     blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.embed(pass, batch, block_rows(batch, b)));
     let mut layers = Layers { pass, statistics, blocks, batch };
     pass.plan.blocks().for_each(|level| layers.forward(level));
