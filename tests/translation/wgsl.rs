@@ -147,7 +147,7 @@ fn a_fault_in_a_shader_is_found_with_its_file_and_line() {
         let text = std::fs::read_to_string(file).unwrap();
         let (line, head) = text.lines().enumerate().find(|(_, line)| line.ends_with(" {")).unwrap();
         let faults = "fn faults(x: f32, i: u32) -> vec4f {\nvar v = vec4f(f32(x != x));\nv[i] = x;\nreturn v;\n}\n";
-        let faulty = source.with(head, &&format!("{faults}{head}")).unwrap();
+        let faulty = source.with(head, &format!("{faults}{head}")).unwrap();
         let expected =
             [format!("{file}:{}: {ITSELF}: x != x", line + 2), format!("{file}:{}: {COMPONENT}: v[i] = x", line + 3)];
         assert_eq!(findings(&faulty), expected);
