@@ -155,6 +155,32 @@ def fusion():
     return "\n".join(["\n## Fused against unfused\n", about("fusion", "bash benches/fusion.sh"), text, table(header, lines) + "\n"])
 
 
+def host():
+    rows = read("host.csv")
+    if not rows:
+        return ""
+    lines = []
+    for key in dict.fromkeys((r["config"], r["batch"], r["data"], r["polygate"]) for r in rows):
+        mine = [r for r in rows if (r["config"], r["batch"], r["data"], r["polygate"]) == key]
+        of = {name: [float(r[name]) for r in mine] for name in
+              ["samples_per_s", "waited", "upload_us", "record_us", "allocations_per_step"]}
+        middle = {name: statistics.median(values) for name, values in of.items()}
+        rates = of["samples_per_s"]
+        lines.append([f"{key[0]}, {key[2]}", key[1], key[3], thousands(middle["samples_per_s"]),
+                      f"{thousands(min(rates))} to {thousands(max(rates))}", f"{middle['waited']:.0%}",
+                      f"{middle['upload_us']:.0f}", f"{middle['record_us']:.0f}", f"{middle['allocations_per_step']:.0f}"])
+    first = rows[0]
+    about = f"`cargo bench --bench host`, {first['date']}, on {first['device']}; {first['cpu']}; load average " \
+            f"{first['load']} from other work, against which these runs had priority.\n"
+    text = "**Host only: nothing executes.** The device is a stand-in whose driver compiles kernels and takes submissions, so that\n" \
+           "what is left of a step is the host. Revisions ran in turn, round after round. \"held\": the device holds the data set and\n" \
+           "a batch names its rows; \"sent\": its values travel. \"upload\": laying out a batch and recording its upload; \"record\":\n" \
+           "recording and submitting the kernels. Allocations are of all threads, reports every 20 steps among them.\n"
+    header = ["config, data", "batch", "polygate", "samples/s", "rounds", "waits for batches", "upload (us)", "record (us)",
+              "allocations per step"]
+    return "\n".join(["\n## The host's side of the training loop\n", about, text, table(header, lines) + "\n"])
+
+
 def data():
     rows = read("csv.csv")
     if not rows:
@@ -196,7 +222,7 @@ def main():
         return
     if a.add_csv:
         add_csv(a.add_csv)
-    (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + fusion() + data())
+    (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + fusion() + data() + host())
 
 
 if __name__ == "__main__":

@@ -190,12 +190,14 @@ fn embedding_squares(@builtin(global_invocation_id) id: vec3u, @builtin(num_work
     if is_outside(row) {
         return;
     }
+    // A frozen table's gradient is not there.
+    let width = select(0u, batch[step.segment_widths + row.segment], shard.optimizer.counts > 0.0);
     var sum = 0.0;
-    for (var c = 0u; c < batch[step.segment_widths + row.segment]; c++) {
+    for (var c = 0u; c < width; c++) {
         let g = row_gradient(Part(row.segment, c));
         sum += dot(g, g);
     }
-    squares[row.segment] = sum * shard.optimizer.counts;
+    squares[row.segment] = sum;
 }
 
 /// One invocation for a row: its sum takes all of its gradient before any of it moves.

@@ -27,6 +27,8 @@ struct Op {
     output: u32,       // the tensor that is written, and its row in vec4s and its width in floats
     output_stride: u32,
     output_width: u32,
+    first_column: u32, // a linear layer or its gradient computes these vec4s of a row, up to `end_column`
+    end_column: u32,
     input: u32,        // the tensor that is read, and its row in vec4s
     input_stride: u32,
     weight: u32,       // in params; a weight's row is as long as its input's. The loss: its task
@@ -93,7 +95,7 @@ fn level_phase(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) 
 fn items(op: Op, rows: u32) -> u32 {
     switch op.kind {
         case LINEAR, LINEAR_GRAD: {
-            return rows / TILE_ROWS * ((op.output_stride + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS);
+            return rows / TILE_ROWS * ((op.end_column - op.first_column + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS);
         }
         case SOFTMAX, SOFTMAX_GRAD, LOSS_GRAD, NORM, NORM_GRAD: { return rows; }
         default: { return rows * op.output_stride; }
@@ -108,7 +110,7 @@ fn run(op: Op, start: u32, rows: u32, first: u32, by: u32) {
     switch op.kind {
         case LINEAR: {
             for (var t = first; has_forward && t < count; t += by) {
-                linear(op, start + tile_row(t, rows), tile_column(t, rows));
+                linear(op, start + tile_row(t, rows), op.first_column + tile_column(t, rows));
             }
         }
         case SOFTMAX: {
@@ -158,7 +160,7 @@ fn run(op: Op, start: u32, rows: u32, first: u32, by: u32) {
         }
         default: {
             for (var t = first; has_backward && t < count; t += by) {
-                linear_grad(op, start + tile_row(t, rows), tile_column(t, rows));
+                linear_grad(op, start + tile_row(t, rows), op.first_column + tile_column(t, rows));
             }
         }
     }
@@ -191,7 +193,7 @@ fn linear(op: Op, row: u32, column: u32) {
 }
 
 fn store_outputs(op: Op, row: u32, column: u32, blocks: Blocks) {
-    if column >= op.output_stride {
+    if column >= op.end_column {
         return;
     }
     var bias = vec4f(0.0);
@@ -210,7 +212,7 @@ fn store_outputs(op: Op, row: u32, column: u32, blocks: Blocks) {
 
 /// Other activations than relu, in a loop of its own: unrolled into every register of the tile they would be too much.
 fn activate_tile(op: Op, row: u32, column: u32) {
-    let end = min(column + COLUMN_BLOCKS, op.output_stride);
+    let end = min(column + COLUMN_BLOCKS, op.end_column);
     for (var r = row; r < row + TILE_ROWS; r++) {
         for (var c = column; c < end; c++) {
             let at = r * op.output_stride + c;
@@ -225,7 +227,7 @@ fn activate_tile(op: Op, row: u32, column: u32) {
 
 /// A loop of its own too, that predictions leave out.
 fn drop_tile(op: Op, row: u32, column: u32) {
-    let end = min(column + COLUMN_BLOCKS, op.output_stride);
+    let end = min(column + COLUMN_BLOCKS, op.end_column);
     for (var r = row; step.drop_below > 0u && r < row + TILE_ROWS; r++) {
         for (var c = column; c < end; c++) {
             let at = op.output + r * op.output_stride + c;
@@ -253,7 +255,7 @@ fn linear_grad(op: Op, row: u32, column: u32) {
         store_grads(op, row, column + 2u * p + 1u, tile[p].right);
     }
     if (op.activation != IDENTITY && op.activation != RELU) || (has_dropout && op.dropout != NONE) {
-        let end = min(column + COLUMN_BLOCKS, op.output_stride);
+        let end = min(column + COLUMN_BLOCKS, op.end_column);
         for (var r = row; r < row + TILE_ROWS; r++) {
             for (var c = column; c < end; c++) {
                 let at = op.output + r * op.output_stride + c;
@@ -264,7 +266,7 @@ fn linear_grad(op: Op, row: u32, column: u32) {
 }
 
 fn store_grads(op: Op, row: u32, column: u32, blocks: Blocks) {
-    if column >= op.output_stride {
+    if column >= op.end_column {
         return;
     }
     var rows = blocks; // a parameter takes no changing index

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use indicatif::{ProgressBar, ProgressStyle};
 use thiserror::Error;
 
 use crate::executor::{Executor, ExecutorError};
-use crate::gpu::{self, AdapterSummary, Checks, Choice, Gpu, GpuExecutor, SelectError};
+use crate::gpu::{self, AdapterSummary, Checks, Choice, Gpu, GpuExecutor, SelectError, Trial, Tuned};
 use crate::kernels::variant::Variants;
 use crate::plan::{Parameters, Plan};
 use crate::reference::Reference;
@@ -140,16 +141,44 @@ impl Device {
             return Ok(Some(gpu.default_variants()));
         }
         let key = tuning::Key::new(adapter, plan, batch_size);
-        if let Some(variants) = tuning::lookup(&key) {
+        // What an older version kept may no longer be offered.
+        if let Some(variants) = tuning::lookup(&key).filter(|&variants| gpu.abilities().offers_both(variants)) {
             return Ok(Some(variants));
         }
-        log::info!("choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults");
-        let tuned = gpu::tune(gpu, plan, batch_size)?;
-        let (variants, tried, seconds) = (tuned.variants, tuned.tried, tuned.seconds);
-        match tuning::keep(key, variants) {
-            Ok(path) => log::info!("{variants}: {tried} tried in {seconds:.1} s; kept in {}", path.display()),
-            Err(e) => log::warn!("{variants}: {tried} tried in {seconds:.1} s, and not kept for the next run: {e}"),
+        // Hidden by indicatif where stderr is no terminal.
+        let bar = ProgressBar::new(0).with_style(
+            ProgressStyle::with_template("choosing kernels {pos}/{len} {wide_bar} {msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_bar()),
+        );
+        let tell = |trial: Trial| {
+            if trial.number == 1 {
+                log::info!(
+                    "choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults"
+                );
+            }
+            bar.set_length(trial.count as u64);
+            bar.set_position(trial.number as u64);
+            bar.set_message(trial.variant);
+        };
+        let tuned = gpu::tune(gpu, plan, batch_size, tell)?;
+        bar.finish_and_clear();
+        let Some(tuned) = tuned else { return Ok(Some(gpu.default_variants())) };
+        let said = describe(&tuned);
+        match tuning::keep(key, tuned.variants) {
+            Ok(path) => log::info!("{said}; kept in {}", path.display()),
+            Err(e) => log::warn!("{said}; not kept for the next run: {e}"),
         }
-        Ok(Some(variants))
+        Ok(Some(tuned.variants))
     }
+}
+
+/// What was chosen, and what it saves.
+fn describe(tuned: &Tuned) -> String {
+    let Tuned { variants, tried, seconds, default_step, step } = tuned;
+    let milliseconds = |seconds: f64| format!("{:.3} ms", seconds * 1e3);
+    let saves = match default_step - step {
+        saved if saved > 0.0 => format!("saves {} of {} a step", milliseconds(saved), milliseconds(*default_step)),
+        _ => format!("the defaults, {} a step, are the fastest", milliseconds(*step)),
+    };
+    format!("{variants}: {saves}; {tried} variants tried in {seconds:.1} s")
 }

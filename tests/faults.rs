@@ -278,7 +278,7 @@ const FAULTS: [Fault; 102] = [
     fault("one row of a weight too many", WEIGHTS, "if 4u * r + i < layer.width &&", "if 4u * r + i <= layer.width &&"),
     fault("no gradient of the bias", WEIGHTS, "if k == 0u && layer.bias != NONE", "if k == 1u && layer.bias != NONE"),
     // Clipping.
-    fault("a frozen table in the norm", CLIP_ROWS, "sum * shard.optimizer.counts", "sum"),
+    fault("a frozen table in the norm", CLIP_ROWS, "shard.optimizer.counts > 0.0", "true"),
     fault("a norm without the tables' rows", CLIP_PARTS, "i < clip.segments", "i < 0u"),
     fault("squares of each slot in place of their sum's", CLIP_PARTS, "g += slots[", "g = slots["),
     fault("a factor above one", CLIP_FACTOR, "min(1.0, clip.most", "(clip.most"),

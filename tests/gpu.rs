@@ -35,8 +35,9 @@ fn each_device(test: impl Fn(&str, &Gpu)) {
 
 /// Every variant of the kernels that a device can run: those of levels, and beside them those of weight gradients.
 fn variants(gpu: &Gpu) -> Vec<Variants> {
-    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allow(v.tile));
-    let weight_grads: Vec<_> = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| gpu.abilities().allow(v.tile)).collect();
+    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_level(v.tile));
+    let weight_grads: Vec<_> =
+        WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_weight_grad(v.tile)).collect();
     levels.zip(weight_grads.iter().cycle()).map(|(level, &weight_grad)| Variants { level, weight_grad }).collect()
 }
 
@@ -49,20 +50,59 @@ fn every_variant_gives_the_same_bits() {
         for model in [random::FAMILIES[3].1, random::FAMILIES[5].1, &with_all, &by_batch] {
             let plan = random::plan(model);
             let parameters = random::parameters(&plan, 6);
-            let run = |variants| {
+            let run = |variants, frozen: Option<usize>| {
+                let own = (0..3).map(|table| (frozen == Some(table)).then_some(TableRule::Frozen)).collect();
+                let rule = Rule { own, ..Rule::default() };
                 let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 300, variants).unwrap();
                 for step in 1..=3 {
                     let batch = random::batch(&plan.input, plan.tasks.len(), 300 - 7 * step as usize, step);
-                    executor.train_step(&batch, &Rule::default(), step).unwrap();
+                    executor.train_step(&batch, &rule, step).unwrap();
                 }
                 executor.parameters().unwrap().map(f32::to_bits)
             };
-            let expected = run(gpu.default_variants());
             let variants = variants(gpu);
             assert!(variants.len() >= 6);
-            for v in variants {
-                assert!(run(v) == expected, "{}: {v} differs from {}", adapter.summary, gpu.default_variants());
+            for frozen in [None, Some(1)] {
+                let expected = run(gpu.default_variants(), frozen);
+                for &v in &variants {
+                    let differs = format!("{}: {v} differs from {}", adapter.summary, gpu.default_variants());
+                    assert!(run(v, frozen) == expected, "{differs} with table {frozen:?} frozen");
+                }
             }
+        }
+    }
+}
+
+/// Backward computes the gradient with respect to the input slot for the columns of trained tables alone.
+#[test]
+fn freezing_tables_changes_no_bit_of_what_still_trains() {
+    const TABLES: usize = 3;
+    let trains = |mask: usize, table: usize| mask >> table & 1 == 1;
+    for adapter in test_adapters() {
+        let gpu = &Gpu::open(&adapter, Checks::Off).unwrap();
+        for (_, model) in [random::FAMILIES[3], random::FAMILIES[5]] {
+            let plan = random::plan(model);
+            let (parameters, batch) = (random::parameters(&plan, 6), random::batch(&plan.input, 3, 300, 8));
+            let run = |mut executor: Box<dyn Executor>, mask: usize| {
+                let own = (0..TABLES).map(|table| (!trains(mask, table)).then_some(TableRule::Frozen)).collect();
+                executor.train_step(&batch, &Rule { own, ..Rule::default() }, 1).unwrap();
+                executor.parameters().unwrap().map(f32::to_bits)
+            };
+            let check = |what: &str, new: &dyn Fn() -> Box<dyn Executor>| {
+                let (before, all) = (parameters.map(f32::to_bits), run(new(), 0b111));
+                for mask in 0b000..0b111 {
+                    let now = run(new(), mask);
+                    assert!(now.dense == all.dense, "{}: {what} with {mask:03b} trained", adapter.summary);
+                    for (table, p) in plan.embedding.parameters.iter().enumerate() {
+                        let expected = if trains(mask, table) { &all } else { &before };
+                        let of = |parameters: &Parameters<u32>| p.unpack(&parameters.embedding);
+                        assert_eq!(of(&now), of(expected), "{}: {what}, {} with {mask:03b}", adapter.summary, p.name);
+                    }
+                }
+            };
+            check("cpu", &|| Box::new(Reference::new(plan.clone(), parameters.clone())));
+            let new = || GpuExecutor::new(gpu, plan.clone(), &parameters, 300, gpu.default_variants()).unwrap();
+            check("the default variants", &|| Box::new(new()));
         }
     }
 }
@@ -253,7 +293,7 @@ fn golden_cases_hold_on_every_adapter() {
             let mut executor =
                 GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
                     .unwrap();
-            check_tensors(&format!("{device} {name}"), gpu, &golden);
+            check_tensors(&format!("{device} {name}"), gpu, &Golden::load(name).behind_a_table());
             for step in 1..=golden.steps {
                 executor.train_step(&case.batch, &golden.rule(Optimizer::Adam(golden.adam)), step).unwrap();
                 if step == 1 && golden.plan.normalizes_batches() {
@@ -748,6 +788,26 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
         assert_eq!(after.0 - before.0, 24 / STEPS_PER_SUBMISSION, "{device}: submissions of 24 steps");
         assert!(before.1.is_some_and(|allocations| allocations > 10), "{device}: allocations are not told");
         assert_eq!(after.1, before.1, "{device}: allocations in the last of {} steps", first - 1);
+    });
+}
+
+#[test]
+fn the_hosts_times_count_the_steps_of_training_alone() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[5].1);
+        let parameters = random::parameters(&plan, 6);
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
+        let batch = || random::batch(&plan.input, plan.tasks.len(), 64, 1);
+        for step in 1..=5 {
+            executor.train_step(&batch(), &Rule::default(), step).unwrap();
+        }
+        let trained = executor.host_times().unwrap();
+        assert_eq!(trained.steps, 5, "{device}");
+        assert!(!trained.upload.is_zero() && !trained.record.is_zero(), "{device}: {trained:?}");
+        executor.predict(&mut [batch(), batch()].into_iter()).unwrap();
+        executor.progress().unwrap();
+        let after = executor.host_times().unwrap();
+        assert_eq!((after.steps, after.upload, after.record), (5, trained.upload, trained.record), "{device}");
     });
 }
 

@@ -137,11 +137,24 @@ fn show(page: &str) -> std::io::Result<()> {
 /// The exit status of a run that Ctrl-C ended, as shells give it.
 const INTERRUPTED: u8 = 130;
 
+/// Keeps Mesa's Vulkan layer that orders devices from asking Wayland for a display where there can be none: Wayland's
+/// library complains of that on stderr. Users who order devices by that layer keep it.
+fn quiet_mesa() {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| std::path::Path::new(&value).is_absolute());
+    if cfg!(target_os = "linux") && !is_set("XDG_RUNTIME_DIR") && std::env::var_os("MESA_VK_DEVICE_SELECT").is_none() {
+        // SAFETY: called before the process has a second thread.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
+    quiet_mesa();
     let cli = Cli::parse();
-    // Where there is no screen, wgpu logs an error of OpenGL's on its way to the adapters.
-    const FILTER: &str = "warn,polygate=info,wgpu_hal=error,wgpu_hal::gles=off,wgpu_core=error";
+    // Where there is no screen, wgpu logs an error of OpenGL's on its way to the adapters, and where there is no driver,
+    // one of Vulkan's loader.
+    const FILTER: &str =
+        "warn,polygate=info,wgpu_hal=error,wgpu_hal::gles=off,wgpu_hal::vulkan::instance=off,wgpu_core=error";
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(FILTER))
         .format_timestamp(None)
         .format_target(false)

@@ -1,5 +1,7 @@
 //! The cases of a step's ops: what a dispatch is given, and what the reference makes of the same.
 
+use std::ops::Range;
+
 use super::bounded::Bounded;
 use super::case::{Buffer, Case, Class, Dispatch, Expect, POISON, group, near};
 use super::cases::Form;
@@ -111,8 +113,33 @@ impl Builder {
         let written = ran.written(Of::Grads, &backward_tensors(this));
         self.batch_norms(this, None, Some(&ran));
         let values = self.arena("values", Of::Values, &values, &[]);
-        let grads = self.arena("grads", Of::Grads, &grads, &written);
-        self.dispatch_level(level::input_grad(this, self.place()), Direction::Backward, values, grads);
+        let mut grads = self.arena("grads", Of::Grads, &grads, &written);
+        let columns = self.input_columns();
+        self.keep_other_columns(&columns, &mut grads);
+        self.dispatch_level(level::input_grad(this, self.place(), &columns), Direction::Backward, values, grads);
+    }
+
+    /// The columns of the input slot whose gradient is used: with all tables trained, some of them, or none.
+    fn input_columns(&mut self) -> Vec<Range<usize>> {
+        let trained = self.scene.draw.one_of(&[[true; 3], [true, false, true], [false, true, false], [false; 3]]);
+        level::input_columns(&self.scene.plan, self.level_variant(), |table| trained[table])
+    }
+
+    /// No dispatch may write the other columns of the input slot's gradient.
+    fn keep_other_columns(&self, columns: &[Range<usize>], grads: &mut Buffer) {
+        let (t, rows) = (self.scene.plan.tensor(self.scene.plan.input_slot), self.scene.batch.rows);
+        let expect = &mut grads.expect[t.start * self.scene.capacity..][..t.stride * rows];
+        let others = |column: &usize| !columns.iter().any(|run| run.contains(column));
+        for row in expect.chunks_mut(t.stride) {
+            (0..t.stride).filter(others).for_each(|column| row[column] = Expect::Kept);
+        }
+    }
+
+    fn level_variant(&self) -> LevelVariant {
+        let (Form::Level(variant) | Form::BatchNorm(variant)) = self.form else {
+            unreachable!("levels come in level variants")
+        };
+        variant
     }
 
     fn towers(&mut self) {
@@ -126,7 +153,7 @@ impl Builder {
         self.case.kinks = kinks(towers, &forward);
         let values = self.arena("values", Of::Values, &reads, &forward);
         let grads = self.arena("grads", Of::Grads, &[], &backward);
-        self.dispatch_level(level::towers(self.place()), Direction::Both, values, grads);
+        self.dispatch_level(level::towers(self.place(), &[]), Direction::Both, values, grads);
     }
 
     /// A part of a step, from values and gradients that are given.
@@ -140,9 +167,7 @@ impl Builder {
     }
 
     fn dispatch_level(&mut self, pieces: Vec<Piece>, direction: Direction, values: Buffer, grads: Buffer) {
-        let (Form::Level(variant) | Form::BatchNorm(variant)) = self.form else {
-            unreachable!("levels come in level variants")
-        };
+        let variant = self.level_variant();
         self.step_and_batch();
         let dense = self.scene.parameters.dense.clone();
         self.read("params", &dense);

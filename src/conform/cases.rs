@@ -38,10 +38,11 @@ pub enum Form {
 
 /// Every kernel in every variant that a device can run.
 pub fn targets(abilities: Abilities) -> Vec<Target> {
-    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
-    // Norms over the batch lie between the ops, so the tiles are no matter.
-    let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile).map(Form::BatchNorm);
-    let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile)).map(Form::WeightGrad);
+    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allows_level(v.tile));
+    // Norms over the batch lie between the ops, so tiles and lanes are no matter.
+    let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile && v.lanes <= 64).map(Form::BatchNorm);
+    let weight_grads =
+        WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile)).map(Form::WeightGrad);
     let mut targets = Vec::new();
     for op in ops() {
         let forms: Vec<Form> = match op {
@@ -57,7 +58,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
         };
         targets.extend(forms.into_iter().map(|form| Target::Op(op, form)));
     }
-    let products = roof::PRODUCTS.into_iter().filter(|p| abilities.allow(p.tile)).map(Target::Product);
+    let products = roof::PRODUCTS.into_iter().filter(|p| abilities.allows_level(p.tile)).map(Target::Product);
     targets.extend(products);
     targets.extend([Target::RoofCopy, Target::RoofMultiplyAdd]);
     targets

@@ -66,26 +66,35 @@ pub fn adapters() -> Vec<AdapterSummary> {
     all().into_iter().map(|choice| choice.summary).collect()
 }
 
-/// The best adapter that is hardware: discrete before integrated before virtual.
+/// The best adapter that is hardware: discrete before integrated before virtual. OpenGL is opened only where Vulkan, Metal
+/// and DX12 have no adapter at all: beside them it offers nothing better.
 pub fn best_hardware() -> Option<Choice> {
     let rank = |c: &Choice| ["discrete", "integrated", "virtual"].iter().position(|&kind| kind == c.summary.kind);
-    // Vulkan, Metal and DX12; what OpenGL offers beside them is no better.
-    enumerate(wgpu::Backends::PRIMARY).into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
+    let mut found = enumerate(wgpu::Backends::PRIMARY);
+    if found.is_empty() {
+        found = enumerate(wgpu::Backends::GL);
+    }
+    found.into_iter().filter(|c| rank(c).is_some()).min_by_key(rank)
 }
 
-/// The adapter of a number, or the first whose name, driver or backend holds the text, in any case of letters.
+/// The adapter of a number, or the first whose name, driver or backend holds the text, in any case of letters. OpenGL,
+/// whose adapters come last, is opened only where none before answers.
 ///
 /// # Errors
 /// Where there is none; lists what there is.
 pub fn find(wanted: &str) -> Result<Choice, SelectError> {
-    let all = enumerate(wgpu::Backends::all());
-    let found = match wanted.parse::<usize>() {
-        Ok(number) => all.iter().position(|c| c.summary.index == number),
-        Err(_) if wanted.trim().is_empty() => None,
-        Err(_) => all.iter().position(|c| c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase())),
+    let number = wanted.parse::<usize>();
+    let answers = |c: &Choice| match number {
+        Ok(number) => c.summary.index == number,
+        Err(_) if wanted.trim().is_empty() => false,
+        Err(_) => c.summary.to_string().to_lowercase().contains(&wanted.to_lowercase()),
     };
-    match found {
-        Some(position) => Ok(all.into_iter().nth(position).expect("position is of this list")),
+    if let Some(choice) = enumerate(wgpu::Backends::PRIMARY).into_iter().find(answers) {
+        return Ok(choice);
+    }
+    let mut all = all();
+    match all.iter().position(answers) {
+        Some(position) => Ok(all.swap_remove(position)),
         None => Err(SelectError { wanted: wanted.into(), found: all.into_iter().map(|c| c.summary).collect() }),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::abilities::abilities;
 use super::adapter::Choice;
 use crate::executor::ExecutorError;
 use crate::kernels::variant::Abilities;
@@ -69,11 +70,6 @@ impl Context {
             required_limits: limits.clone(),
             ..wgpu::DeviceDescriptor::default()
         };
-        let info = adapter.get_info();
-        let abilities = Abilities {
-            shares: adapter.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8,
-            software: info.device_type == wgpu::DeviceType::Cpu,
-        };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor))
             .map_err(|e| ExecutorError::Lost(format!("no device from {}: {e}", choice.summary)))?;
 
@@ -93,7 +89,7 @@ impl Context {
             }
         });
         let (max_binding, max_buffer) = (limits.max_storage_buffer_binding_size, limits.max_buffer_size);
-        Ok(Self { device, queue, checks, abilities, max_binding, max_buffer, trouble })
+        Ok(Self { device, queue, checks, abilities: abilities(choice), max_binding, max_buffer, trouble })
     }
 
     /// Whether passes can be timed by the GPU.

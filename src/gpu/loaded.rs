@@ -100,6 +100,8 @@ impl Loaded {
     pub fn keep_state(&mut self, context: &Context, rule: &Rule) -> Result<(), ExecutorError> {
         let has_changed = self.buffers.tables.regroup(context, &self.plan, rule)?;
         if has_changed || !self.formulas.as_ref().is_some_and(|formulas| rule.fits(formulas)) {
+            let place = Place { plan: &self.plan, capacity: self.capacity };
+            self.buffers.fit_backward(context, place, self.variants.level, rule)?;
             self.buffers.make_state(context, &self.plan, rule)?;
             self.stages = Stages::new(context, &self.pipelines, &self.plan, self.variants, &self.buffers);
             self.formulas = Some(rule.formulas(self.plan.embedding.parameters.len()));

@@ -1,5 +1,6 @@
 //! wgpu, and nothing else names it: adapters, buffers, pipelines, and the executor that runs a plan on them.
 
+mod abilities;
 mod adapter;
 mod context;
 mod executor;
@@ -7,6 +8,7 @@ mod host;
 mod loaded;
 mod memory;
 mod pipeline;
+mod read_back;
 mod recorder;
 mod replay;
 mod shader_compiler;
@@ -23,4 +25,4 @@ pub use recorder::STEPS_PER_SUBMISSION;
 pub use replay::{Replay, Replayed, Replayer};
 pub use shader_compiler::ShaderCompiler;
 pub use timing::{Clock, OpTime, Roofs, StepTimes, Stopwatch};
-pub use tune::{Tuned, VariantTime, time_variants, tune};
+pub use tune::{Trial, Tuned, VariantTime, time_variants, tune};

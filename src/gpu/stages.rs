@@ -144,8 +144,46 @@ pub struct Buffers {
     pub clip: ClipBuffers,
     /// Of levels, then the towers; each one dispatch or several.
     forward: Vec<Vec<Program>>,
+    backward: Backward,
+}
+
+/// What backward dispatches.
+struct Backward {
+    /// The columns of the input slot with respect to which it computes the gradient.
+    input_columns: Vec<Range<usize>>,
+    /// Of levels; each one dispatch or several.
     input_grad: Vec<Vec<Program>>,
     towers: Vec<Program>,
+}
+
+impl Backward {
+    fn new(
+        context: &Context,
+        place: Place,
+        variant: LevelVariant,
+        input_columns: Vec<Range<usize>>,
+    ) -> Result<Self, ExecutorError> {
+        let levels = place.plan.levels.iter().map(|level| level::input_grad(level, place, &input_columns));
+        Ok(Self {
+            input_grad: levels.map(|pieces| programs(context, variant, pieces)).collect::<Result<_, _>>()?,
+            towers: programs(context, variant, level::towers(place, &input_columns))?,
+            input_columns,
+        })
+    }
+}
+
+/// Puts a level's pieces on the device.
+fn programs(context: &Context, variant: LevelVariant, pieces: Vec<Piece>) -> Result<Vec<Program>, ExecutorError> {
+    let upload = |(p, items): (level::Program, u32)| {
+        Ok(Program::Ops { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
+    };
+    let of = |piece: Piece| -> Vec<Result<Program, ExecutorError>> {
+        match piece {
+            Piece::Ops(program) => program.dispatches(variant).into_iter().map(upload).collect(),
+            Piece::BatchNorms(parts, phase) => vec![upload_norms(context, parts, &phase)],
+        }
+    };
+    pieces.into_iter().flat_map(of).collect()
 }
 
 /// Of clipping by the global norm.
@@ -245,18 +283,8 @@ impl Buffers {
         let (tasks, dense) = (plan.tasks.len(), plan.dense.len * 4);
         let slots = weight_grad::slots(batch_size);
         let arena = plan.arena_stride() * capacity * 4;
-        let upload = |(p, items): (level::Program, u32)| {
-            Ok(Program::Ops { ops: context.upload("ops", &p.ops)?, lists: context.upload("lists", &p.lists)?, items })
-        };
-        let programs = |pieces: Vec<Piece>| -> Result<Vec<Program>, ExecutorError> {
-            let of = |piece: Piece| -> Vec<Result<Program, ExecutorError>> {
-                match piece {
-                    Piece::Ops(program) => program.dispatches(variants.level).into_iter().map(upload).collect(),
-                    Piece::BatchNorms(parts, phase) => vec![upload_norms(context, parts, &phase)],
-                }
-            };
-            pieces.into_iter().flat_map(of).collect()
-        };
+        let forward = plan.blocks().map(|l| programs(context, variants.level, level::forward(l, place)));
+        let input_columns = level::input_columns(plan, variants.level, |_| true);
         let uniform = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         Ok(Self {
             step: context.buffer("step", size_of::<Step>() as u64, uniform)?,
@@ -286,9 +314,8 @@ impl Buffers {
                 parts: context.storage("the parts of the gradients' norm", 4 * clip::MOST_PARTS)?,
                 norm: context.storage("the gradients' norm", size_of::<clip::Norm>())?,
             },
-            forward: plan.blocks().map(|l| programs(level::forward(l, place))).collect::<Result<_, _>>()?,
-            input_grad: plan.levels.iter().map(|l| programs(level::input_grad(l, place))).collect::<Result<_, _>>()?,
-            towers: programs(level::towers(place))?,
+            forward: forward.collect::<Result<_, _>>()?,
+            backward: Backward::new(context, place, variants.level, input_columns)?,
         })
     }
 }
@@ -354,6 +381,21 @@ impl Buffers {
         }
     }
 
+    /// Makes backward leave out what a rule does not use: the gradients of tables that are frozen.
+    pub fn fit_backward(
+        &mut self,
+        context: &Context,
+        place: Place,
+        variant: LevelVariant,
+        rule: &Rule,
+    ) -> Result<(), ExecutorError> {
+        let input_columns = level::input_columns(place.plan, variant, |table| rule.trains(table));
+        if input_columns != self.backward.input_columns {
+            self.backward = Backward::new(context, place, variant, input_columns)?;
+        }
+        Ok(())
+    }
+
     /// Makes the optimizers' arrays anew, as they are before the first step of a rule.
     pub fn make_state(&mut self, context: &Context, plan: &Plan, rule: &Rule) -> Result<(), ExecutorError> {
         let dense = rule.optimizer;
@@ -417,8 +459,8 @@ impl Stages {
             embedding_group: embedding.forward.group(),
             shards: (0..b.tables.len()).map(of_shard).collect(),
             forward: b.forward.iter().map(|programs| each(&forward, programs)).collect(),
-            input_grad: b.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
-            towers: each(&both, &b.towers),
+            input_grad: b.backward.input_grad.iter().map(|programs| each(&backward, programs)).collect(),
+            towers: each(&both, &b.backward.towers),
             loss_sums: bind(&p.loss_sums, &[&step, &arenas, &loss]),
             weight_grad: bind(&weight_grad, &[&step, &arenas, &[("layers", &b.layers)]]),
             norm_statistics: plan.normalizes_batches().then(|| {

@@ -212,7 +212,7 @@ impl Gpu {
             [self.context.storage("A", bytes)?, self.context.storage("B", bytes)?, self.context.storage("C", bytes)?];
         let buffers = [("values", &matrices[0]), ("params", &matrices[1]), ("grads", &matrices[2])];
         let mut least = f64::INFINITY;
-        let suited = |tile| self.abilities().allow(tile) && self.abilities().suits(tile);
+        let suited = |tile| self.abilities().offers_product(tile);
         for product in roof::PRODUCTS.into_iter().filter(|p| suited(p.tile)) {
             let pipeline = Pipeline::new(&self.context, product.kernel(), &product.overrides(roof::PRODUCT_WIDTH));
             let bound = pipeline.bind(&self.context, &buffers);

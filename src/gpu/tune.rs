@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::executor::{Gpu, GpuExecutor};
 use crate::data::{BagColumn, Batch, Contents, Dataset};
 use crate::executor::ExecutorError;
-use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS, WeightGradVariant};
+use crate::kernels::variant::{LEVEL_VARIANTS, LevelVariant, Variants, WEIGHT_GRAD_VARIANTS};
 use crate::kernels::{Cost, Place, StepOp, level};
 use crate::optim::Rule;
 use crate::plan::{Layout, Parameters, Placement, Plan};
@@ -17,51 +17,106 @@ const RUNS: usize = 3;
 /// Rows that software adapters are measured with at most; hardware takes whole batches.
 const SOFTWARE_ROWS: usize = 1024;
 
-/// No further variant is tried after this time.
-const BUDGET: Duration = Duration::from_secs(30);
+/// No further variant is tried after this time: on GPUs, and on software, which takes seconds to compile one.
+const BUDGET: Duration = Duration::from_secs(3);
+const SOFTWARE_BUDGET: Duration = Duration::from_secs(30);
 
-/// What a measurement came to.
+/// The variants that were measured to be fastest.
 #[derive(Clone, Copy, Debug)]
 pub struct Tuned {
     pub variants: Variants,
     /// Variants that were timed.
     pub tried: usize,
     pub seconds: f64,
+    /// Seconds of a step's kernels that have variants: with the defaults, and with these.
+    pub default_step: f64,
+    pub step: f64,
 }
 
-/// The variants that the device can run and that are worth a try on it, its default first.
-fn candidates(gpu: &Gpu) -> (Vec<LevelVariant>, Vec<WeightGradVariant>) {
-    let (abilities, default) = (gpu.abilities(), gpu.default_variants());
-    let levels = LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile) && abilities.suits_level(*v));
-    let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile) && abilities.suits(v.tile));
-    let levels = std::iter::once(default.level).chain(levels.filter(|&v| v != default.level));
-    let weight_grads = std::iter::once(default.weight_grad).chain(weight_grads.filter(|&v| v != default.weight_grad));
-    (levels.collect(), weight_grads.collect())
+/// A variant that is about to be timed.
+#[derive(Clone, Debug)]
+pub struct Trial {
+    pub variant: String,
+    /// Counted from 1, of `count` in all.
+    pub number: usize,
+    pub count: usize,
 }
 
-/// Times the variants over a batch of `batch_size` rows, or of fewer on software.
+/// Times the variants that training may choose from over a batch of `batch_size` rows, or of fewer on software, and calls
+/// `tell` before each. `None` where there is nothing to choose.
 ///
 /// # Errors
 /// The device's.
-pub fn tune(gpu: &Gpu, plan: &Plan, batch_size: usize) -> Result<Tuned, ExecutorError> {
-    let start = Instant::now();
+pub fn tune(
+    gpu: &Gpu,
+    plan: &Plan,
+    batch_size: usize,
+    tell: impl FnMut(Trial),
+) -> Result<Option<Tuned>, ExecutorError> {
+    let abilities = gpu.abilities();
     let plan = Arc::new(with_one_row_tables(plan));
-    let rows = if gpu.abilities().software { batch_size.min(SOFTWARE_ROWS) } else { batch_size };
-    let batch = plain_batch(&plan, rows);
-    let (mut levels, weight_grads) = candidates(gpu);
-    levels.retain(|&v| level::fits(Place { plan: &plan, capacity: rows }, v));
-    let mut tuned = Tuned { variants: gpu.default_variants(), tried: 0, seconds: 0.0 };
+    let rows = if abilities.is_software() { batch_size.min(SOFTWARE_ROWS) } else { batch_size };
+    let place = Place { plan: &plan, capacity: rows };
+    let levels: Vec<_> = abilities.levels().into_iter().filter(|&v| level::fits(place, v)).collect();
+    let weight_grads = abilities.weight_grads();
+    // Of one variant there is nothing to time.
+    let count: usize = [levels.len(), weight_grads.len()].into_iter().filter(|&n| n > 1).sum();
+    if count == 0 {
+        return Ok(None);
+    }
 
-    let of_levels = level_ops(&plan);
-    tuned.variants.level = fastest(&mut tuned.tried, start, levels, |level| {
-        time(gpu, &plan, &batch, Variants { level, ..tuned.variants }, &of_levels)
-    })?;
-    let variants = tuned.variants;
-    tuned.variants.weight_grad = fastest(&mut tuned.tried, start, weight_grads, |weight_grad| {
+    let batch = plain_batch(&plan, rows);
+    let budget = if abilities.is_software() { SOFTWARE_BUDGET } else { BUDGET };
+    let mut race = Race { start: Instant::now(), budget, tried: 0, count, default_step: 0.0, step: 0.0, tell };
+    let (mut variants, of_levels) = (gpu.default_variants(), level_ops(&plan));
+    variants.level =
+        race.fastest(levels, |level| time(gpu, &plan, &batch, Variants { level, ..variants }, &of_levels))?;
+    variants.weight_grad = race.fastest(weight_grads, |weight_grad| {
         time(gpu, &plan, &batch, Variants { weight_grad, ..variants }, &[StepOp::WeightGrad])
     })?;
-    tuned.seconds = start.elapsed().as_secs_f64();
-    Ok(tuned)
+    let Race { start, tried, default_step, step, .. } = race;
+    Ok(Some(Tuned { variants, tried, seconds: start.elapsed().as_secs_f64(), default_step, step }))
+}
+
+/// Measurements of variants against a budget of time.
+struct Race<F> {
+    start: Instant,
+    budget: Duration,
+    tried: usize,
+    count: usize,
+    default_step: f64,
+    step: f64,
+    tell: F,
+}
+
+impl<F: FnMut(Trial)> Race<F> {
+    /// The candidate of the least time; the first is the default, and is kept where there is no time to try another.
+    fn fastest<T: Copy + std::fmt::Display>(
+        &mut self,
+        candidates: Vec<T>,
+        mut time: impl FnMut(T) -> Result<f64, ExecutorError>,
+    ) -> Result<T, ExecutorError> {
+        let default = candidates[0];
+        if candidates.len() == 1 {
+            return Ok(default);
+        }
+        let mut times = Vec::new();
+        for candidate in candidates {
+            if self.start.elapsed() > self.budget {
+                break;
+            }
+            self.tried += 1;
+            (self.tell)(Trial { variant: candidate.to_string(), number: self.tried, count: self.count });
+            let begun = Instant::now();
+            let seconds = time(candidate)?;
+            log::debug!("{candidate}: {:.3} ms, found out in {:.1} s", seconds * 1e3, begun.elapsed().as_secs_f64());
+            times.push((candidate, seconds));
+        }
+        let Some(&(best, seconds)) = times.iter().min_by(|a, b| a.1.total_cmp(&b.1)) else { return Ok(default) };
+        self.default_step += times[0].1;
+        self.step += seconds;
+        Ok(best)
+    }
 }
 
 /// One variant's time for an op.
@@ -85,12 +140,12 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
     let variants: Vec<(String, Variants)> = match op {
         StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
             let place = Place { plan: &plan, capacity: rows };
-            let fits = |v: &LevelVariant| abilities.allow(v.tile) && level::fits(place, *v);
+            let fits = |v: &LevelVariant| abilities.allows_level(v.tile) && level::fits(place, *v);
             let levels = LEVEL_VARIANTS.into_iter().filter(fits);
             levels.map(|level| (level.to_string(), Variants { level, ..default })).collect()
         }
         StepOp::WeightGrad => {
-            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile));
             weight_grads.map(|weight_grad| (weight_grad.to_string(), Variants { weight_grad, ..default })).collect()
         }
         _ => vec![("its one form".into(), default)],
@@ -100,29 +155,6 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
         Ok(VariantTime { variant, seconds: time(gpu, &plan, &batch, variants, &[op])?, cost })
     };
     variants.into_iter().map(time).collect()
-}
-
-/// The candidate of the least time, among those that the budget lets be tried.
-fn fastest<T: Copy + std::fmt::Display>(
-    tried: &mut usize,
-    start: Instant,
-    candidates: Vec<T>,
-    mut time: impl FnMut(T) -> Result<f64, ExecutorError>,
-) -> Result<T, ExecutorError> {
-    let mut best = (candidates[0], f64::INFINITY);
-    for candidate in candidates {
-        if start.elapsed() > BUDGET {
-            break;
-        }
-        let begun = Instant::now();
-        let seconds = time(candidate)?;
-        log::debug!("{candidate}: {:.3} ms, found out in {:.1} s", seconds * 1e3, begun.elapsed().as_secs_f64());
-        *tried += 1;
-        if seconds < best.1 {
-            best = (candidate, seconds);
-        }
-    }
-    Ok(best.0)
 }
 
 fn level_ops(plan: &Plan) -> Vec<StepOp> {

@@ -1,9 +1,11 @@
 //! `shaders/level.wgsl`: a level as a list of ops, forward and backward. The shader says what each op does.
 
+use std::ops::Range;
+
 use super::batch_norm::{Part, Phase};
 use super::variant::{Form, LevelVariant};
 use super::{NONE, Place, Workgroups, loss, shader_struct};
-use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Norm, Over, TensorId};
+use crate::plan::{Activation, Concat, Gate, Level, Linear, Mlp, Norm, Over, Plan, TensorId};
 
 shader_struct! {
     pub struct Op {
@@ -12,6 +14,8 @@ shader_struct! {
         pub output: u32,
         pub output_stride: u32,
         pub output_width: u32,
+        pub first_column: u32,
+        pub end_column: u32,
         pub input: u32,
         pub input_stride: u32,
         pub weight: u32,
@@ -63,7 +67,7 @@ impl Program {
     /// Items over the rows of one tile, as `items` in the shader.
     fn items(&self, LevelVariant { tile, .. }: LevelVariant) -> u32 {
         let of = |op: &Op| match op.kind {
-            LINEAR | LINEAR_GRAD => op.output_stride.div_ceil(tile.columns / 4),
+            LINEAR | LINEAR_GRAD => (op.end_column - op.first_column).div_ceil(tile.columns / 4),
             SOFTMAX | SOFTMAX_GRAD | LOSS_GRAD | NORM | NORM_GRAD => tile.rows,
             _ => tile.rows * op.output_stride,
         };
@@ -84,21 +88,28 @@ pub enum Piece {
     BatchNorms([Part; 3], Phase),
 }
 
+/// The columns of the input slot with respect to which a variant computes the gradient: those of the tables that train,
+/// by whole vec4s, and those between them that a tile covers anyway.
+pub fn input_columns(plan: &Plan, variant: LevelVariant, trains: impl Fn(usize) -> bool) -> Vec<Range<usize>> {
+    plan.input.columns_of(trains, 4, variant.tile.columns as usize)
+}
+
 pub fn forward(level: &Level, place: Place) -> Vec<Piece> {
-    let mut b = Builder::new(place);
+    let mut b = Builder::new(place, &[]);
     b.forward(level);
     b.pieces()
 }
 
-pub fn input_grad(level: &Level, place: Place) -> Vec<Piece> {
-    let mut b = Builder::new(place);
+/// A level's data gradients; of the input slot, with respect to `input_columns` alone.
+pub fn input_grad(level: &Level, place: Place, input_columns: &[Range<usize>]) -> Vec<Piece> {
+    let mut b = Builder::new(place, input_columns);
     b.input_grad(level);
     b.pieces()
 }
 
-/// The towers forward, the gradient of the loss by their logits, and the towers backward.
-pub fn towers(place: Place) -> Vec<Piece> {
-    let mut b = Builder::new(place);
+/// The towers forward, the gradient of the loss by their logits, and the towers backward as [`input_grad`].
+pub fn towers(place: Place, input_columns: &[Range<usize>]) -> Vec<Piece> {
+    let mut b = Builder::new(place, input_columns);
     b.forward(&place.plan.towers);
     b.begin_phase();
     (0..place.plan.tasks.len()).for_each(|task| b.loss_grad(task));
@@ -109,8 +120,9 @@ pub fn towers(place: Place) -> Vec<Piece> {
 /// Whether no dispatch of the plan's levels exceeds what WebGPU grants along y; only unfused ones can.
 pub fn fits(place: Place, variant: LevelVariant) -> bool {
     let forward = place.plan.blocks().map(|level| forward(level, place));
-    let backward = place.plan.levels.iter().map(|level| input_grad(level, place));
-    let programs = forward.chain(backward).chain(std::iter::once(towers(place)));
+    let columns = input_columns(place.plan, variant, |_| true);
+    let backward = place.plan.levels.iter().map(|level| input_grad(level, place, &columns));
+    let programs = forward.chain(backward).chain(std::iter::once(towers(place, &columns)));
     let items = |piece: Piece| match piece {
         Piece::Ops(program) => program.dispatches(variant).into_iter().map(|(_, items)| items).max().unwrap_or(0),
         Piece::BatchNorms(..) => 0, // Along y are slots, or as many rows as it takes.
@@ -130,6 +142,7 @@ pub(super) fn activation_number(activation: Activation) -> u32 {
 
 struct Builder<'a> {
     place: Place<'a>,
+    input_columns: &'a [Range<usize>],
     /// Before the program.
     pieces: Vec<Piece>,
     program: Program,
@@ -138,8 +151,8 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn new(place: Place<'a>) -> Self {
-        Self { place, pieces: Vec::new(), program: Program::default(), barrier: false }
+    fn new(place: Place<'a>, input_columns: &'a [Range<usize>]) -> Self {
+        Self { place, input_columns, pieces: Vec::new(), program: Program::default(), barrier: false }
     }
 
     fn pieces(mut self) -> Vec<Piece> {
@@ -236,6 +249,7 @@ impl<'a> Builder<'a> {
             output: self.place.start(output),
             output_stride: self.place.stride(output),
             output_width: self.place.width(output),
+            end_column: self.place.stride(output),
             weight: NONE,
             bias: NONE,
             argument: NONE,
@@ -421,7 +435,13 @@ impl<'a> Builder<'a> {
         let list_count = (entries.len() / 4) as u32;
         let list = self.list(entries);
         let op = Op { list, list_count, ..self.op(LINEAR_GRAD, input) };
-        self.push(op);
+        if input != self.place.plan.input_slot {
+            return self.push(op);
+        }
+        for columns in self.input_columns {
+            let [first_column, end_column] = [columns.start, columns.end].map(|column| (column / 4) as u32);
+            self.push(Op { first_column, end_column, ..op });
+        }
     }
 
     fn source(&self, layer: &Linear) -> [u32; 4] {

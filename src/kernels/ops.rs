@@ -1,6 +1,7 @@
 //! The table of ops: what a step dispatches, in order, and what each dispatch costs.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::clip::Clip;
 use super::{Place, weight_grad};
@@ -130,6 +131,7 @@ impl StepOp {
         let plan = place.plan;
         let rows = batch.rows as f64;
         let level = |l: usize| plan.blocks().nth(l).map_or_else(Cost::default, |level| level_cost(plan, level, rows));
+        let backward = |level: &Level| level_grad_cost(plan, level, rows, rule);
         match self {
             Self::Gather => {
                 let numbers = rows * (plan.input.dense_fields() + 2 * plan.tasks.len()) as f64;
@@ -145,12 +147,10 @@ impl StepOp {
                 Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.ids.len() as f64) }
             }
             Self::LevelForward(l) => level(l),
-            // The same products the other way round.
-            Self::LevelInputGrad(l) => level(l),
-            // Forward and backward.
+            Self::LevelInputGrad(l) => plan.levels.get(l).map_or_else(Cost::default, |level| backward(level)),
             Self::Towers => {
-                let once = level_cost(plan, &plan.towers, rows);
-                Cost { flops: 2.0 * once.flops, bytes: 2.0 * once.bytes }
+                let (forward, backward) = (level_cost(plan, &plan.towers, rows), backward(&plan.towers));
+                Cost { flops: forward.flops + backward.flops, bytes: forward.bytes + backward.bytes }
             }
             Self::LossSums => {
                 let elements = rows * plan.tasks.len() as f64;
@@ -251,6 +251,20 @@ fn level_cost(plan: &Plan, level: &Level, rows: f64) -> Cost {
     let mixes = level.gates.iter().map(|g| width(g.output)).sum::<f64>();
     let weights = linears(level).map(|l| width(l.input) * width(l.output)).sum::<f64>();
     Cost { flops: rows * flops, bytes: 4.0 * (rows * (inputs + hidden + mixes) + weights) }
+}
+
+/// The same products the other way round, without those with respect to columns of the input slot that no table trains.
+fn level_grad_cost(plan: &Plan, level: &Level, rows: f64, rule: &Rule) -> Cost {
+    let cost = level_cost(plan, level, rows);
+    let trained = plan.input.columns_of(|table| rule.trains(table), 1, 0).iter().map(Range::len).sum::<usize>();
+    let unused = (plan.tensor(plan.input_slot).width - trained) as f64;
+    let readers = || linears(level).filter(|layer| layer.input == plan.input_slot);
+    let outputs = readers().map(|layer| plan.tensor(layer.output).width as f64).sum::<f64>();
+    let slots = f64::from(u8::from(readers().next().is_some()));
+    Cost {
+        flops: cost.flops - rows * 2.0 * unused * outputs,
+        bytes: cost.bytes - 4.0 * unused * (rows * slots + outputs),
+    }
 }
 
 fn weight_grad_cost(place: Place, rows: f64) -> Cost {

@@ -1,7 +1,7 @@
 //! `shaders/roof.wgsl` and `shaders/product.wgsl`: what an adapter can reach, measured, never taken from a data sheet.
 
 use super::variant::{Tile, own, shared};
-use super::{Cost, Kernel, PRODUCT_8X8, PRODUCT_8X32, PRODUCT_8X64, PRODUCT_16X16, Source, Workgroups};
+use super::{Cost, Kernel, PRODUCT_4X8, PRODUCT_8X8, PRODUCT_8X32, PRODUCT_8X64, PRODUCT_16X16, Source, Workgroups};
 
 /// Bytes that the copy reads, and writes.
 pub const COPY_BYTES: usize = 48 << 20;
@@ -30,21 +30,21 @@ pub fn multiply_add_cost(rounds: u32) -> Cost {
 #[derive(Clone, Copy, Debug)]
 pub struct Product {
     pub tile: Tile,
+    /// Invocations of a workgroup.
+    pub lanes: u32,
     source: Source,
 }
 
 /// Rows and columns of the matrices.
 pub const PRODUCT_WIDTH: usize = 1024;
 
-/// Invocations of a workgroup of the plain product.
-const PRODUCT_LANES: u32 = 8;
-
 /// The plain product in every tile that levels come in.
-pub const PRODUCTS: [Product; 4] = [
-    Product { tile: own(8, 8), source: PRODUCT_8X8 },
-    Product { tile: own(16, 16), source: PRODUCT_16X16 },
-    Product { tile: shared(8, 32), source: PRODUCT_8X32 },
-    Product { tile: shared(8, 64), source: PRODUCT_8X64 },
+pub const PRODUCTS: [Product; 5] = [
+    Product { tile: own(8, 8), lanes: 64, source: PRODUCT_8X8 },
+    Product { tile: own(4, 8), lanes: 64, source: PRODUCT_4X8 },
+    Product { tile: own(16, 16), lanes: 8, source: PRODUCT_16X16 },
+    Product { tile: shared(8, 32), lanes: 8, source: PRODUCT_8X32 },
+    Product { tile: shared(8, 64), lanes: 8, source: PRODUCT_8X64 },
 ];
 
 impl Product {
@@ -55,13 +55,13 @@ impl Product {
     /// Values of the shader's override constants.
     /// `width` is the matrices', a multiple of the tiles of a workgroup.
     pub fn overrides(self, width: usize) -> [(&'static str, f64); 2] {
-        [("lanes", f64::from(PRODUCT_LANES)), ("width", (width / 4) as f64)]
+        [("lanes", f64::from(self.lanes)), ("width", (width / 4) as f64)]
     }
 
     /// Tiles of rows along x, of columns along y.
     pub fn workgroups(self, width: usize) -> Workgroups {
         let width = width as u32;
-        [width / (self.tile.rows * PRODUCT_LANES), width / self.tile.columns]
+        [width / (self.tile.rows * self.lanes), width / self.tile.columns]
     }
 }
 

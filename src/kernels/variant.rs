@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Kernel, LEVEL_8X8, LEVEL_8X32, LEVEL_8X64, LEVEL_16X16, Source, WEIGHT_GRAD_8X8, WEIGHT_GRAD_16X16};
-use super::{WEIGHT_GRAD_32X8, WEIGHT_GRAD_64X8};
+use super::{Kernel, LEVEL_4X8, LEVEL_8X8, LEVEL_8X32, LEVEL_8X64, LEVEL_16X16, Source};
+use super::{WEIGHT_GRAD_8X8, WEIGHT_GRAD_16X16, WEIGHT_GRAD_32X8, WEIGHT_GRAD_64X8};
 use crate::plan::Plan;
 
 /// Outputs of one invocation, kept in registers, and where their factors come from.
@@ -23,9 +23,9 @@ pub struct Tile {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Form {
-    /// Fused: a workgroup owns 32 rows, with a barrier between phases.
+    /// Fused: a workgroup owns 32 rows, with a barrier between phases. For GPUs.
     Group,
-    /// Fused: an invocation owns a tile's rows; no barriers.
+    /// Fused: an invocation owns a tile's rows; no barriers. For software, where barriers are dear.
     Lanes,
     /// Unfused: a dispatch per phase (a layer of all MLPs at once, softmax, mixing).
     Phases,
@@ -80,14 +80,56 @@ pub struct Variants {
     pub weight_grad: WeightGradVariant,
 }
 
-/// What of an adapter decides which variants it can run, and which it takes unmeasured.
+/// What of an adapter decides which variants it can run, and which it trains with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Abilities {
     /// Whether every subgroup has eight invocations or more, and shaders may talk within it.
     pub shares: bool,
-    /// Whether shaders run on the host's processor.
-    pub software: bool,
+    pub processor: Processor,
+    /// Invocations of the largest subgroup.
+    pub subgroup: u32,
+    /// Whether FXC compiles the shaders, DX12's compiler where DXC is not installed.
+    pub by_fxc: bool,
 }
+
+/// What runs shaders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processor {
+    /// The host's processor.
+    Software,
+    Nvidia,
+    Amd,
+    Apple,
+    Intel,
+    Qualcomm,
+    /// A GPU of which nothing is known.
+    Other,
+}
+
+impl Processor {
+    /// Outputs of the largest tile of a level's kernel that this processor keeps in registers. `tests/hardware` holds the
+    /// machine code of each vendor's compiler to it: no variant that is offered spills.
+    fn most_level_outputs(self) -> u32 {
+        match self {
+            Self::Software => LARGEST_OWN,
+            Self::Nvidia | Self::Amd => 64,
+            Self::Apple | Self::Intel | Self::Qualcomm | Self::Other => 32,
+        }
+    }
+
+    /// The same of the weight gradients' kernel.
+    fn most_weight_grad_outputs(self) -> u32 {
+        if self == Self::Software { LARGEST_OWN } else { 64 }
+    }
+}
+
+/// Outputs of the largest tile whose factors each invocation loads by itself.
+const LARGEST_OWN: u32 = 256;
+
+/// Outputs of the largest tiles of levels and of weight gradients that FXC compiles in about five seconds
+/// (`tests/windows/fxc.sh`).
+const MOST_LEVEL_OUTPUTS_BY_FXC: u32 = 32;
+const MOST_WEIGHT_GRAD_OUTPUTS_BY_FXC: u32 = 64;
 
 pub(super) const fn own(rows: u32, columns: u32) -> Tile {
     Tile { rows, columns, shared: false }
@@ -104,55 +146,107 @@ const fn level(form: Form, tile: Tile, lanes: u32) -> LevelVariant {
 /// Rows that a workgroup of [`Form::Group`] owns, `group_rows` in the shader.
 const GROUP_ROWS: u32 = 32;
 
-/// Every form of a level's kernel.
-pub const LEVEL_VARIANTS: [LevelVariant; 10] = [
+/// Every form of a level's kernel. An adapter's default is the first that it is offered.
+pub const LEVEL_VARIANTS: [LevelVariant; 14] = [
     level(Form::Group, own(8, 8), 64),
-    level(Form::Group, own(16, 16), 64),
-    level(Form::Lanes, own(8, 8), 8),
-    level(Form::Lanes, own(16, 16), 8),
+    level(Form::Group, own(8, 8), 128),
+    level(Form::Group, own(8, 8), 256),
+    level(Form::Group, own(4, 8), 64),
+    level(Form::Group, own(4, 8), 128),
     level(Form::Lanes, shared(8, 32), 8),
     level(Form::Lanes, shared(8, 64), 8),
-    level(Form::Phases, own(8, 8), 32),
+    level(Form::Lanes, own(16, 16), 8),
+    level(Form::Lanes, own(8, 8), 8),
+    level(Form::Phases, own(8, 8), 64),
+    level(Form::Phases, own(4, 8), 64),
     level(Form::Phases, own(16, 16), 8),
     level(Form::Phases, shared(8, 32), 8),
     level(Form::Phases, shared(8, 64), 8),
 ];
 
-/// Every form of the weight gradients' kernel.
+/// Every form of the weight gradients' kernel. An adapter's default is the first that it is offered.
 pub const WEIGHT_GRAD_VARIANTS: [WeightGradVariant; 4] = [
-    WeightGradVariant { tile: own(8, 8), lanes: 64 },
-    WeightGradVariant { tile: own(16, 16), lanes: 64 },
     WeightGradVariant { tile: shared(32, 8), lanes: 8 },
     WeightGradVariant { tile: shared(64, 8), lanes: 8 },
+    WeightGradVariant { tile: own(16, 16), lanes: 64 },
+    WeightGradVariant { tile: own(8, 8), lanes: 64 },
 ];
 
 impl Variants {
-    /// What an adapter takes where nothing was measured. Hardware: a workgroup per 32 rows, tiles of 8 x 8. Software,
-    /// for which barriers and loads are dear: an invocation per 8 or 16 rows, the larger tiles.
+    /// What an adapter takes where nothing was measured.
     pub fn default_for(abilities: Abilities) -> Self {
-        let (level, weight_grad) = match (abilities.software, abilities.shares) {
-            (false, _) => (0, 0),
-            (true, false) => (3, 1),
-            (true, true) => (4, 2),
-        };
-        Self { level: LEVEL_VARIANTS[level], weight_grad: WEIGHT_GRAD_VARIANTS[weight_grad] }
+        Self { level: abilities.levels()[0], weight_grad: abilities.weight_grads()[0] }
     }
 }
 
 impl Abilities {
-    pub fn allow(self, tile: Tile) -> bool {
-        self.shares || !tile.shared
+    /// Whether the adapter can run levels, or plain products, of this tile, and compiles them in a bearable time.
+    /// Conformance and tests run all of these.
+    pub fn allows_level(self, tile: Tile) -> bool {
+        self.allows(tile, MOST_LEVEL_OUTPUTS_BY_FXC)
     }
 
-    /// Whether a tile is worth a try. Drivers in software take seconds to compile one, and there every load is dear:
-    /// shared tiles win where there are any, the larger ones among the others.
-    pub fn suits(self, tile: Tile) -> bool {
-        !self.software || tile.shared || (!self.shares && tile.rows * tile.columns > 64)
+    /// The same for weight gradients.
+    pub fn allows_weight_grad(self, tile: Tile) -> bool {
+        self.allows(tile, MOST_WEIGHT_GRAD_OUTPUTS_BY_FXC)
     }
 
-    /// Whether a level's form is worth a try: on software barriers are dear, and so is each dispatch.
-    pub fn suits_level(self, variant: LevelVariant) -> bool {
-        self.suits(variant.tile) && (!self.software || variant.form == Form::Lanes)
+    fn allows(self, tile: Tile, most_by_fxc: u32) -> bool {
+        (self.shares || !tile.shared) && (!self.by_fxc || tile.outputs() <= most_by_fxc)
+    }
+
+    /// The forms of levels that training chooses from: at least one.
+    pub fn levels(self) -> Vec<LevelVariant> {
+        LEVEL_VARIANTS.into_iter().filter(|&v| self.offers_level(v)).collect()
+    }
+
+    /// The forms of weight gradients that training chooses from: at least one.
+    pub fn weight_grads(self) -> Vec<WeightGradVariant> {
+        WEIGHT_GRAD_VARIANTS.into_iter().filter(|&v| self.offers_weight_grad(v)).collect()
+    }
+
+    /// Whether training may choose a form of levels: on a GPU one whose workgroups fill its subgroups; on software, for
+    /// which barriers and dispatches are dear, one in which an invocation owns rows, unless those tiles take FXC too long.
+    pub fn offers_level(self, variant: LevelVariant) -> bool {
+        let suits = match self.is_software() && !self.by_fxc {
+            true => variant.form == Form::Lanes,
+            false => variant.form != Form::Lanes && variant.lanes.is_multiple_of(self.subgroup.max(1)),
+        };
+        suits && self.offers_product(variant.tile)
+    }
+
+    pub fn offers_weight_grad(self, variant: WeightGradVariant) -> bool {
+        let most = self.processor.most_weight_grad_outputs();
+        let most = if self.by_fxc { most.min(MOST_WEIGHT_GRAD_OUTPUTS_BY_FXC) } else { most };
+        self.allows_weight_grad(variant.tile) && self.suits(variant.tile, most)
+    }
+
+    pub fn offers_both(self, variants: Variants) -> bool {
+        self.offers_level(variants.level) && self.offers_weight_grad(variants.weight_grad)
+    }
+
+    /// Whether the roof of plain products is measured with a tile: those of levels.
+    pub fn offers_product(self, tile: Tile) -> bool {
+        let most = self.processor.most_level_outputs();
+        let most = if self.by_fxc { most.min(MOST_LEVEL_OUTPUTS_BY_FXC) } else { most };
+        self.allows_level(tile) && self.suits(tile, most)
+    }
+
+    /// Compilers take seconds for a kernel, and loads are dear: of the tiles whose factors each invocation loads by itself
+    /// only those of `most` outputs are worth a try, and on software only shared ones where it can run them.
+    fn suits(self, tile: Tile, most: u32) -> bool {
+        let shares = self.shares && self.is_software();
+        if shares { tile.shared } else { !tile.shared && tile.outputs() == most }
+    }
+
+    pub fn is_software(self) -> bool {
+        self.processor == Processor::Software
+    }
+}
+
+impl Tile {
+    fn outputs(self) -> u32 {
+        self.rows * self.columns
     }
 }
 
@@ -201,6 +295,7 @@ impl WeightGradVariant {
 
 fn level_source(tile: Tile) -> Source {
     match (tile.rows, tile.columns) {
+        (4, 8) => LEVEL_4X8,
         (8, 8) => LEVEL_8X8,
         (16, 16) => LEVEL_16X16,
         (8, 32) => LEVEL_8X32,
@@ -227,12 +322,11 @@ impl fmt::Display for Tile {
 
 impl fmt::Display for LevelVariant {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let form = match self.form {
-            Form::Group => "group",
-            Form::Lanes => "lanes",
-            Form::Phases => "phases",
-        };
-        write!(f, "{form} {}", self.tile)
+        match self.form {
+            Form::Group => write!(f, "group {}, {} lanes", self.tile, self.lanes),
+            Form::Lanes => write!(f, "lanes {}", self.tile),
+            Form::Phases => write!(f, "phases {}", self.tile),
+        }
     }
 }
 

@@ -37,6 +37,11 @@ impl Rule {
         self.own.get(table).copied().flatten().unwrap_or(self.tables)
     }
 
+    /// Whether a table moves at all; else no gradient of it is used.
+    pub fn trains(&self, table: usize) -> bool {
+        self.table(table).formula().is_some()
+    }
+
     /// Whether rows outside the batch may move in one of so many tables.
     pub fn moves_others(&self, tables: usize) -> bool {
         (0..tables).any(|table| self.table(table).moves_others())

@@ -1,5 +1,7 @@
 //! What a sample brings to the first level: embedding tables, and the fields that make up a row of the input slot.
 
+use std::ops::Range;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -52,4 +54,55 @@ pub enum Field {
 pub struct Input {
     pub tables: Vec<Table>,
     pub fields: Vec<Field>,
+}
+
+impl Input {
+    /// The columns of the input slot that the fields of some tables fill: runs in order, apart from each other. They
+    /// start and end at multiples of `unit`, and runs less than `gap` columns apart are joined.
+    pub fn columns_of(&self, takes: impl Fn(usize) -> bool, unit: usize, gap: usize) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for (column, table, _) in self.bag_fields().into_iter().filter(|&(_, table, _)| takes(table)) {
+            let start = column / unit * unit;
+            let end = (column + self.tables[table].dim).next_multiple_of(unit);
+            match runs.last_mut() {
+                Some(last) if start < last.end + gap.max(1) => last.end = end,
+                _ => runs.push(start..end),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Columns 0 to 2 dense, 3 to 7 of table 0, 8 of table 1, 9 to 14 dense, 15 to 19 of table 0.
+    fn input() -> Input {
+        let dense = |i: usize| Field::Dense { name: format!("x{i}") };
+        let bag = |table: usize| Field::Bag { name: format!("b{table}"), table, pooling: Pooling::Sum };
+        let table = |name: &str, dim| Table { name: name.into(), rows: 2, dim };
+        let mut fields: Vec<Field> = (0..3).map(dense).collect();
+        fields.extend([bag(0), bag(1)]);
+        fields.extend((3..9).map(dense));
+        fields.push(bag(0));
+        Input { tables: vec![table("a", 5), table("b", 1)], fields }
+    }
+
+    #[test]
+    fn columns_of_tables_are_runs_between_the_dense_ones() {
+        assert_eq!(input().columns_of(|_| true, 1, 0), [3..9, 15..20]);
+        assert_eq!(input().columns_of(|table| table == 0, 1, 0), [3..8, 15..20]);
+        assert_eq!(input().columns_of(|table| table == 1, 1, 0), [8..9]);
+        assert!(input().columns_of(|_| false, 1, 0).is_empty());
+    }
+
+    #[test]
+    fn runs_start_and_end_at_units_and_near_ones_are_joined() {
+        assert_eq!(input().columns_of(|table| table == 0, 4, 0), [0..8, 12..20]);
+        assert_eq!(input().columns_of(|table| table == 0, 4, 4), [0..8, 12..20]);
+        assert_eq!(input().columns_of(|table| table == 0, 4, 5), [0..20]);
+        assert_eq!(input().columns_of(|_| true, 1, 6), [3..9, 15..20]);
+        assert_eq!(input().columns_of(|_| true, 1, 7), [3..20]);
+    }
 }

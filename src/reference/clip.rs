@@ -72,8 +72,7 @@ pub fn segment_squares<T: Real>(touched: &Touched<T>, rule: &Rule, squares: &mut
     squares.par_chunks_mut(RUN_SEGMENTS).enumerate().for_each(|(run, squares)| {
         for (segment, square) in (run * RUN_SEGMENTS..).zip(squares) {
             let table = touched.batch.segments.tables[segment] as usize;
-            let is_frozen = rule.table(table).formula().is_none();
-            *square = if is_frozen { T::ZERO } else { segment_square(touched, segment) };
+            *square = if rule.trains(table) { segment_square(touched, segment) } else { T::ZERO };
         }
     });
 }

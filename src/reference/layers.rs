@@ -10,7 +10,7 @@ use super::matmul::Write;
 use super::real::Real;
 use super::{Block, Pass, block_rows};
 use crate::data::Batch;
-use crate::plan::{Level, Linear, Norm, Running, TensorId};
+use crate::plan::{Level, Linear, Norm, Running};
 
 /// The blocks of a batch, in order, with the statistics that they make up together.
 pub struct Layers<'a, T> {
@@ -37,7 +37,7 @@ impl<T: Real> Layers<'_, T> {
     }
 
     /// As [`super::level::level_input_grad`].
-    pub fn input_grad(&mut self, level: &Level, wanted: impl Fn(TensorId) -> bool + Sync) {
+    pub fn input_grad(&mut self, level: &Level) {
         self.each_block(|r| gates_grad(level, r));
         for from_end in 0..level.depth() {
             let mlps = || level.mlps().filter(move |mlp| mlp.layers.len() > from_end);
@@ -55,9 +55,7 @@ impl<T: Real> Layers<'_, T> {
                 hidden.for_each(|(_, layer)| linear_input_grad(layer, Write::Replace, r));
             });
         }
-        self.each_block(|r| {
-            level.mlps().filter(|mlp| wanted(mlp.input())).for_each(|mlp| slot_grad(level, mlp, r));
-        });
+        self.each_block(|r| level.mlps().for_each(|mlp| slot_grad(level, mlp, r)));
     }
 
     fn each_block(&mut self, f: impl Fn(&mut Rows<T>) + Sync) {

@@ -1,5 +1,7 @@
 //! Experts, gates and their mixing, and the gradients. The towers are a level too.
 
+use std::ops::Range;
+
 use super::activation::{activate_rows, through_activation};
 use super::arena::{Arena, matrix, matrix_mut, vector, weight};
 use super::batch_norm::{self, Statistics};
@@ -27,6 +29,8 @@ pub struct Rows<'a, T> {
     pub first_row: usize,
     /// None where nothing is dropped.
     pub masks: Option<Masks>,
+    /// The columns of the input slot with respect to which the gradient is computed.
+    pub input_columns: &'a [Range<usize>],
     /// What norms over batches compute with.
     pub statistics: &'a Statistics<T>,
     /// These rows' part in the batch's statistics, laid out like them.
@@ -59,9 +63,9 @@ pub fn gates_forward<T: Real>(level: &Level, r: &mut Rows<T>) {
     }
 }
 
-/// Gradients by the level's inputs, from those by its outputs. Writes every linear layer's on the way. `wanted` says
-/// whose gradient is used, of the level's inputs; the others are left as they are.
-pub fn level_input_grad<T: Real>(level: &Level, wanted: impl Fn(TensorId) -> bool, r: &mut Rows<T>) {
+/// Computes the gradients with respect to the level's inputs from those with respect to its outputs, and every linear
+/// layer's on the way.
+pub fn level_input_grad<T: Real>(level: &Level, r: &mut Rows<T>) {
     gates_grad(level, r);
     for mlp in level.mlps() {
         for (i, layer) in mlp.layers.iter().enumerate().rev() {
@@ -71,9 +75,7 @@ pub fn level_input_grad<T: Real>(level: &Level, wanted: impl Fn(TensorId) -> boo
                 linear_input_grad(layer, Write::Replace, r);
             }
         }
-        if wanted(mlp.input()) {
-            slot_grad(level, mlp, r);
-        }
+        slot_grad(level, mlp, r);
     }
 }
 
@@ -100,11 +102,18 @@ pub fn gates_grad<T: Real>(level: &Level, r: &mut Rows<T>) {
     }
 }
 
-/// The part of an MLP in the gradient by its input: the first one that reads it clears what was there.
+/// Adds an MLP's part to the gradient with respect to its input; the first MLP that reads the input replaces what was
+/// there.
 pub fn slot_grad<T: Real>(level: &Level, mlp: &Mlp, r: &mut Rows<T>) {
     let is_first =
         level.mlps().find(|first| first.input() == mlp.input()).is_some_and(|first| std::ptr::eq(first, mlp));
-    linear_input_grad(&mlp.layers[0], if is_first { Write::Replace } else { Write::Add }, r);
+    let (layer, write) = (&mlp.layers[0], if is_first { Write::Replace } else { Write::Add });
+    if mlp.input() != r.plan.input_slot {
+        return linear_input_grad(layer, write, r);
+    }
+    for columns in r.input_columns {
+        linear_column_grad(layer, columns.clone(), write, r);
+    }
 }
 
 /// The towers' outputs are the logits, whose gradients the loss has written.
@@ -256,10 +265,15 @@ pub fn norm_grad<T: Real>(layer: &Linear, r: &mut Rows<T>) {
 
 /// From there to that by the layer's input.
 pub fn linear_input_grad<T: Real>(layer: &Linear, write: Write, r: &mut Rows<T>) {
-    let w = weight(&r.plan.dense, r.dense, layer.weight);
+    linear_column_grad(layer, 0..r.plan.tensor(layer.input).width, write, r);
+}
+
+/// The same for some columns of the input.
+fn linear_column_grad<T: Real>(layer: &Linear, columns: Range<usize>, write: Write, r: &mut Rows<T>) {
+    let w = weight(&r.plan.dense, r.dense, layer.weight).columns(columns.clone());
     let (dz, dx) = r.grads.pair(r.plan, layer.result(), layer.input, r.rows);
     let dz = matrix(r.plan.tensor(layer.result()), dz, r.rows);
-    a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows), write);
+    a_b(dz, w, matrix_mut(r.plan.tensor(layer.input), dx, r.rows).columns(columns), write);
 }
 
 /// Calls `f` with each expert's output and its first column in the concatenation.

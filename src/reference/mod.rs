@@ -51,7 +51,7 @@ use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use batch_norm::Statistics;
 pub use loss::loss_terms;
-pub use matmul::Product;
+pub use matmul::{Product, plain};
 pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
@@ -59,6 +59,9 @@ pub use state::{Arrays, OptimizerState};
 
 /// Rows that go through the model together on one thread.
 pub const BLOCK_ROWS: usize = 256;
+
+/// Columns of the input slot less than so many apart are one product: a tile of two vectors costs no less.
+const JOINED_COLUMNS: usize = 32;
 
 /// A plan with parameters and optimizer state, in one precision.
 pub struct Reference<T> {
@@ -84,6 +87,8 @@ pub struct Reference<T> {
     broken: Option<Broken>,
     /// What steps drop; none where they drop nothing.
     masks: Option<Masks>,
+    /// The columns of the input slot with respect to which steps compute the gradient: those of tables that move.
+    input_columns: Vec<Range<usize>>,
     /// What norms over batches compute with.
     statistics: Statistics<T>,
 }
@@ -96,6 +101,7 @@ struct Pass<'a, T> {
     transposed: &'a Transposed<T>,
     inverse_counts: &'a [f64],
     masks: Option<Masks>,
+    input_columns: &'a [Range<usize>],
 }
 
 /// The work space of a block of rows.
@@ -105,13 +111,6 @@ struct Block<T> {
     sums: Vec<BlockSums>,
     /// Its part in the batch's statistics, laid out as [`Plan::statistics`].
     partials: Vec<T>,
-}
-
-/// Whether the gradient by the input slot is computed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum InputGrad {
-    Wanted,
-    Unused,
 }
 
 /// Loss and gradients of a batch, for tests and conformance.
@@ -139,6 +138,7 @@ impl<T: Real> Reference<T> {
             sums: vec![TaskSums::default(); plan.tasks.len()],
             broken: None,
             masks: None,
+            input_columns: whole_slot(&plan),
             statistics: Statistics::new(&plan),
             plan,
             parameters,
@@ -155,13 +155,12 @@ impl<T: Real> Reference<T> {
 
     fn step(&mut self, batch: &Batch, rule: &Rule, step: u64) {
         self.masks = self.plan.masks(rule.seed, step);
-        let input_grad = if self.plan.input.tables.is_empty() { InputGrad::Unused } else { InputGrad::Wanted };
-        self.forward_and_backward(batch, input_grad);
+        self.keep_state(rule);
+        self.forward_and_backward(batch);
         if let Some(task) = self.task_with_broken_loss(batch) {
             self.broken = Some(Broken { step, task });
             return;
         }
-        self.keep_state(rule);
         self.norm = rule.clip_norm.map(|most| self.clip(batch, rule, most));
         self.update_dense(batch, rule, step);
         self.update_embedding(batch, rule, step);
@@ -190,7 +189,9 @@ impl<T: Real> Reference<T> {
     /// Loss and all gradients of a batch, without an update. What is dropped, [`Reference::set_masks`] says.
     pub fn gradients(&mut self, batch: &Batch) -> Gradients<T> {
         self.take_progress();
-        self.forward_and_backward(batch, InputGrad::Wanted);
+        let of_steps = std::mem::replace(&mut self.input_columns, whole_slot(&self.plan));
+        self.forward_and_backward(batch);
+        self.input_columns = of_steps;
         let mut parameters = Parameters::zeros(&self.plan);
         for_each_strip(&self.strips, parameters.dense.as_mut_slice(), &|strip, grads| {
             strip.gradient(&self.plan, block_rows_of(&self.blocks, batch), grads);
@@ -222,21 +223,20 @@ impl<T: Real> Reference<T> {
         });
     }
 
-    fn forward_and_backward(&mut self, batch: &Batch, input_grad: InputGrad) {
+    fn forward_and_backward(&mut self, batch: &Batch) {
         self.reserve(batch);
         loss::inverse_counts(batch, &mut self.inverse_counts);
         let (pass, statistics, blocks) = self.pass(self.masks);
-        let (blocks, wants) = (&mut blocks[..block_count(batch)], input_grad == InputGrad::Wanted);
-        let wanted = |slot| wants || slot != pass.plan.input_slot;
+        let blocks = &mut blocks[..block_count(batch)];
         if pass.plan.takes_statistics_of(batch.rows) {
-            by_layers(&pass, statistics, blocks, batch, wanted);
+            by_layers(&pass, statistics, blocks, batch);
         } else {
             statistics.take_running(pass.plan, &pass.parameters.statistics);
             blocks.par_iter_mut().enumerate().for_each(|(b, block)| {
                 let rows = block_rows(batch, b);
                 block.forward(&pass, statistics, batch, rows.clone());
                 block.loss(&pass, batch, rows.clone());
-                block.backward(&pass, statistics, rows, wanted);
+                block.backward(&pass, statistics, rows);
             });
         }
         for (b, block) in self.blocks[..block_count(batch)].iter().enumerate() {
@@ -247,8 +247,10 @@ impl<T: Real> Reference<T> {
     /// What all blocks read, what norms compute with, and the blocks.
     fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut Statistics<T>, &mut [Block<T>]) {
         self.transposed.refresh(&self.plan, &self.parameters.dense);
-        let Self { plan, columns, parameters, transposed, inverse_counts, statistics, blocks, .. } = self;
-        (Pass { plan, columns, parameters, transposed, inverse_counts, masks }, statistics, blocks)
+        let Self { plan, columns, parameters, transposed, inverse_counts, input_columns, statistics, blocks, .. } =
+            self;
+        let pass = Pass { plan, columns, parameters, transposed, inverse_counts, masks, input_columns };
+        (pass, statistics, blocks)
     }
 
     fn reserve(&mut self, batch: &Batch) {
@@ -315,6 +317,7 @@ impl<T: Real> Reference<T> {
     fn keep_state(&mut self, rule: &Rule) {
         if !self.state.as_ref().is_some_and(|state| state.fits(rule)) {
             self.state = Some(OptimizerState::new(&self.plan, rule));
+            self.input_columns = self.plan.input.columns_of(|table| rule.trains(table), 1, JOINED_COLUMNS);
         }
     }
 
@@ -375,15 +378,9 @@ impl<T: Real> Block<T> {
         loss::loss_and_grad(pass.plan, batch, rows, pass.inverse_counts, values, grads, sums);
     }
 
-    fn backward(
-        &mut self,
-        pass: &Pass<T>,
-        statistics: &Statistics<T>,
-        rows: Range<usize>,
-        wanted: impl Fn(TensorId) -> bool,
-    ) {
+    fn backward(&mut self, pass: &Pass<T>, statistics: &Statistics<T>, rows: Range<usize>) {
         let mut rows = self.rows(pass, statistics, rows);
-        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, &wanted, &mut rows));
+        pass.plan.blocks().rev().for_each(|level| level::level_input_grad(level, &mut rows));
     }
 
     fn rows<'a>(&'a mut self, pass: &Pass<'a, T>, statistics: &'a Statistics<T>, rows: Range<usize>) -> Rows<'a, T> {
@@ -396,6 +393,7 @@ impl<T: Real> Block<T> {
             rows: rows.len(),
             first_row: rows.start,
             masks: pass.masks,
+            input_columns: pass.input_columns,
             statistics,
             partials: &mut self.partials,
         }
@@ -403,18 +401,17 @@ impl<T: Real> Block<T> {
 }
 
 /// A step's pass forward and backward, layer by layer over all blocks.
-fn by_layers<T: Real>(
-    pass: &Pass<T>,
-    statistics: &mut Statistics<T>,
-    blocks: &mut [Block<T>],
-    batch: &Batch,
-    wanted: impl Fn(TensorId) -> bool + Sync,
-) {
+fn by_layers<T: Real>(pass: &Pass<T>, statistics: &mut Statistics<T>, blocks: &mut [Block<T>], batch: &Batch) {
     blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.embed(pass, batch, block_rows(batch, b)));
     let mut layers = Layers { pass, statistics, blocks, batch };
     pass.plan.blocks().for_each(|level| layers.forward(level));
     layers.blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.loss(pass, batch, block_rows(batch, b)));
-    pass.plan.blocks().rev().for_each(|level| layers.input_grad(level, &wanted));
+    pass.plan.blocks().rev().for_each(|level| layers.input_grad(level));
+}
+
+#[expect(clippy::single_range_in_vec_init, reason = "one run of columns")]
+fn whole_slot(plan: &Plan) -> Vec<Range<usize>> {
+    vec![0..plan.tensor(plan.input_slot).width]
 }
 
 fn block_count(batch: &Batch) -> usize {

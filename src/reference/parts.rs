@@ -85,10 +85,10 @@ impl<T: Real> Reference<T> {
         let (plan, blocks) = (pass.plan, &mut blocks[..block_count(batch)]);
         let level = plan.blocks().nth(number).expect("a level of the plan");
         if plan.takes_statistics_of(batch.rows) {
-            return Layers { pass: &pass, statistics, blocks, batch }.input_grad(level, |_| true);
+            return Layers { pass: &pass, statistics, blocks, batch }.input_grad(level);
         }
         for (b, block) in blocks.iter_mut().enumerate() {
-            level::level_input_grad(level, |_| true, &mut block.rows(&pass, statistics, block_rows(batch, b)));
+            level::level_input_grad(level, &mut block.rows(&pass, statistics, block_rows(batch, b)));
         }
     }
 

@@ -2,26 +2,21 @@
 
 #![cfg(unix)]
 
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
 
 use crate::harness::Place;
+use crate::running::Running;
 
 #[test]
 fn an_interrupted_run_ends_with_status_130_and_a_checkpoint_that_loads() {
     let place = Place::new();
     let args = ["train", "run.toml", "--device", "cpu", "--set", "train.epochs=1000000", "--out", "run"];
     let mut command = place.command(&args);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut training = Kept(command.spawn().unwrap());
-    wait_for("the first epoch", || place.path("run/best.safetensors").exists());
-    assert!(Command::new("kill").args(["-INT", &training.0.id().to_string()]).status().unwrap().success());
-    let mut status = None;
-    wait_for("the end", || {
-        status = training.0.try_wait().unwrap();
-        status.is_some()
-    });
-    assert_eq!(status.unwrap().code(), Some(130));
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut training = Running::start(command);
+    training.wait_for("the first epoch", || place.path("run/best.safetensors").exists());
+    training.interrupt();
+    assert_eq!(training.end("its end").code(), Some(130));
 
     let metrics = place.read("run/metrics.jsonl");
     let end: serde_json::Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
@@ -39,30 +34,12 @@ fn an_interrupted_run_goes_on_to_the_parameters_of_one_that_was_not() {
     place.train(&[&["--out", "whole"], &args[..]].concat()).succeeds();
     let mut command = place.command(&[&["train", "run.toml", "--device", "cpu", "--out", "run"], &args[..]].concat());
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut training = Kept(command.spawn().unwrap());
-    wait_for("the first epoch", || place.path("run/best.safetensors").exists());
-    assert!(Command::new("kill").args(["-INT", &training.0.id().to_string()]).status().unwrap().success());
-    wait_for("the end", || training.0.try_wait().unwrap().is_some());
+    let mut training = Running::start(command);
+    training.wait_for("the first epoch", || place.path("run/best.safetensors").exists());
+    training.interrupt();
+    training.end("its end");
     place.train(&[&["--resume", "run"], &args[..]].concat()).succeeds();
     for file in ["best.safetensors", "last.safetensors"] {
         assert!(place.bytes(&format!("whole/{file}")) == place.bytes(&format!("run/{file}")), "{file}");
-    }
-}
-
-/// A process that does not outlive the test.
-pub struct Kept(pub Child);
-
-impl Drop for Kept {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -21,6 +21,7 @@ mod parquet;
 mod predict;
 mod resume;
 mod run_folder;
+mod running;
 mod stream;
 mod surface;
 #[path = "../support/gpu.rs"]

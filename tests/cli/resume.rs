@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::Place;
-use crate::interrupt::{Kept, wait_for};
+use crate::running::Running;
 use crate::stream::streaming;
 use crate::test_adapters::test_adapters;
 
@@ -58,17 +58,14 @@ fn assert_same_run(place: &Place, run: &str, whole: &str) {
 fn kill_at(place: &Place, run: &str, args: &[&str], lines: usize, micros: u64) -> bool {
     let mut command = place.command(&[&["train", "run.toml"], args].concat());
     command.stdout(Stdio::null()).stderr(Stdio::null());
-    let mut training = Kept(command.spawn().unwrap());
+    let mut training = Running::start(command);
     let file = place.path(&format!("{run}/metrics.jsonl"));
     let config = place.path(&format!("{run}/config.toml"));
-    let mut ended = false;
-    wait_for("a line of metrics", || {
-        ended = training.0.try_wait().unwrap().is_some();
-        ended || config.exists() && fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= lines)
+    training.reaches("a line of metrics", || {
+        config.exists() && fs::read_to_string(&file).is_ok_and(|text| text.lines().count() >= lines)
     });
     std::thread::sleep(Duration::from_micros(micros));
-    training.0.kill().unwrap();
-    training.0.wait().unwrap().code().is_none() && !ended
+    training.kill().code().is_none()
 }
 
 /// Numbers below `n`, one after another.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::harness::{Done, Place, rows};
-use crate::interrupt::{Kept, wait_for};
+use crate::running::Running;
 
 /// A place whose config streams: 15 shards, of which three are shuffled together.
 pub fn streaming() -> Place {
@@ -74,11 +74,10 @@ fn a_cache_whose_making_is_killed_is_made_whole_by_the_next_run() {
     for (run, least) in [("early", 1), ("middle", 300), ("late", 600)] {
         let mut command = place.command(&["train", "run.toml", "--device", "cpu", "--out", run]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
-        let mut making = Kept(command.spawn().unwrap());
+        let mut making = Running::start(command);
         let cache = place.path("cache");
-        wait_for("shards", || shards(&cache) >= least);
-        making.0.kill().unwrap();
-        making.0.wait().unwrap();
+        making.wait_for("shards", || shards(&cache) >= least);
+        making.kill();
         assert!(!cache.join("manifest.json").exists(), "{run}: the cache was made too soon");
     }
     let done = place.train(&["--out", "next"]).succeeds();

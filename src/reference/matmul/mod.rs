@@ -6,6 +6,8 @@
 mod product;
 mod tiles;
 
+use std::ops::Range;
+
 use super::real::Real;
 pub use product::{Product, by_gemm, plain};
 pub use tiles::multiply as by_tiles;
@@ -25,6 +27,20 @@ pub struct MatrixMut<'a, T> {
     pub rows: usize,
     pub cols: usize,
     pub stride: usize,
+}
+
+impl<T> Matrix<'_, T> {
+    /// Some of its columns; there is at least one row.
+    pub fn columns(self, columns: Range<usize>) -> Self {
+        Self { data: &self.data[columns.start..], cols: columns.len(), ..self }
+    }
+}
+
+impl<T> MatrixMut<'_, T> {
+    /// Some of its columns; there is at least one row.
+    pub fn columns(self, columns: Range<usize>) -> Self {
+        Self { data: &mut self.data[columns.start..], cols: columns.len(), ..self }
+    }
 }
 
 /// Whether a product replaces what is there or is added to it.
