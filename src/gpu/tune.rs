@@ -17,8 +17,9 @@ const RUNS: usize = 3;
 /// Rows that software adapters are measured with at most; hardware takes whole batches.
 const SOFTWARE_ROWS: usize = 1024;
 
-/// No further variant is tried after this time: on GPUs, and on software, which takes seconds to compile one.
-const BUDGET: Duration = Duration::from_secs(3);
+/// No further variant is tried that would end after this time if it took as long as the longest before: on GPUs, and on
+/// software, which takes seconds to compile one.
+const BUDGET: Duration = Duration::from_secs(4);
 const SOFTWARE_BUDGET: Duration = Duration::from_secs(30);
 
 /// The variants that were measured to be fastest.
@@ -100,15 +101,16 @@ impl<F: FnMut(Trial)> Race<F> {
         if candidates.len() == 1 {
             return Ok(default);
         }
-        let mut times = Vec::new();
+        let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
         for candidate in candidates {
-            if self.start.elapsed() > self.budget {
+            if self.start.elapsed() + longest > self.budget {
                 break;
             }
             self.tried += 1;
             (self.tell)(Trial { variant: candidate.to_string(), number: self.tried, count: self.count });
             let begun = Instant::now();
             let seconds = time(candidate)?;
+            longest = longest.max(begun.elapsed());
             log::debug!("{candidate}: {:.3} ms, found out in {:.1} s", seconds * 1e3, begun.elapsed().as_secs_f64());
             times.push((candidate, seconds));
         }
