@@ -170,7 +170,7 @@ def host():
                       f"{thousands(min(rates))} to {thousands(max(rates))}", f"{middle['waited']:.0%}",
                       f"{middle['upload_us']:.0f}", f"{middle['record_us']:.0f}", f"{middle['allocations_per_step']:.0f}"])
     first = rows[0]
-    about = f"`cargo bench --bench host`, {first['date']}, on {first['device']}; {first['cpu']}; load average " \
+    about = f"`python3 benches/host.py`, {first['date']}, on {first['device']}; {first['cpu']}; load average " \
             f"{first['load']} from other work, against which these runs had priority.\n"
     text = "**Host only: nothing executes.** The device is a stand-in whose driver compiles kernels and takes submissions, so that\n" \
            "what is left of a step is the host. Revisions ran in turn, round after round. \"held\": the device holds the data set and\n" \

@@ -114,6 +114,31 @@ struct Figures {
     executes: bool,
 }
 
+/// Of [`Figures::csv`].
+const HEADER: &str =
+    "config,batch,data,device,executes,samples_per_s,waited,upload_us,record_us,wait_us,allocations_per_step";
+
+impl Figures {
+    fn csv(&self, name: &str, batch: usize, data: &str, device: &str) -> String {
+        let Self { samples_per_s, waited, upload, record, wait, allocations_per_step, executes } = self;
+        format!(
+            "{name},{batch},{data},{device:?},{executes},{samples_per_s:.0},{waited:.4},{upload:.1},{record:.1},{wait:.1},\
+             {allocations_per_step:.1}"
+        )
+    }
+
+    fn text(&self, name: &str, batch: usize, data: &str) -> String {
+        let Self { samples_per_s, waited, upload, record, wait, allocations_per_step, executes } = self;
+        let executes = if *executes { "" } else { " (nothing executes)" };
+        format!(
+            "{name}, batch {batch}, data {data}{executes}: {samples_per_s:.0} samples/s; waited for batches {:.1}%; per step \
+             {upload:.0} us to upload, {record:.0} us to record and submit, {wait:.0} us of waiting for the device, \
+             {allocations_per_step:.1} allocations",
+            waited * 100.0
+        )
+    }
+}
+
 fn measure(p: &Prepared, device: &Device) -> anyhow::Result<Figures> {
     let start = Start::Parameters(p.parameters(None)?);
     let mut reports = Reports::default();
@@ -133,16 +158,10 @@ fn measure(p: &Prepared, device: &Device) -> anyhow::Result<Figures> {
     })
 }
 
-/// A config at a batch size, with as many epochs as make `steps` steps behind the first.
-fn prepared(config: &Path, batch: usize, flags: &Flags) -> anyhow::Result<Prepared> {
-    let mut config = Config::load(config, &[])?;
-    config.train.batch_size = batch;
-    if flags.values {
-        config.train.data_on_device_mb = 0;
-    }
-    let mut p = prepare(config, Path::new("."))?;
-    p.config.train.epochs = 1 + flags.steps.div_ceil(p.steps_per_epoch());
-    Ok(p)
+/// Sets a batch size, and as many epochs as make `steps` steps behind the first.
+fn set_batch(p: &mut Prepared, batch: usize, steps: usize) {
+    p.config.train.batch_size = batch;
+    p.config.train.epochs = 1 + steps.div_ceil(p.steps_per_epoch());
 }
 
 fn main() -> anyhow::Result<()> {
@@ -156,39 +175,22 @@ fn main() -> anyhow::Result<()> {
     let device = Device::select(&flags.device, DeviceOptions { tune: false, ..DeviceOptions::default() })?;
     eprintln!("{}", device.name);
     if flags.csv {
-        println!(
-            "config,batch,data,device,executes,samples_per_s,waited,upload_us,record_us,wait_us,allocations_per_step"
-        );
+        println!("{HEADER}");
     }
     for config in &flags.config {
         let name = config.file_stem().unwrap_or_default().to_string_lossy();
+        let mut config = Config::load(config, &[])?;
+        if flags.values {
+            config.train.data_on_device_mb = 0;
+        }
+        let mut p = prepare(config, Path::new("."))?;
         for &batch in &flags.batch {
-            let f = measure(&prepared(config, batch, &flags)?, &device)?;
+            set_batch(&mut p, batch, flags.steps);
+            let f = measure(&p, &device)?;
             let data = if flags.values { "sent" } else { "held" };
-            if flags.csv {
-                println!(
-                    "{name},{batch},{data},{:?},{},{:.0},{:.4},{:.1},{:.1},{:.1},{:.1}",
-                    device.name,
-                    f.executes,
-                    f.samples_per_s,
-                    f.waited,
-                    f.upload,
-                    f.record,
-                    f.wait,
-                    f.allocations_per_step
-                );
-                continue;
-            }
             println!(
-                "{name}, batch {batch}, data {data}{}: {:.0} samples/s; waited for batches {:.1}%; per step {:.0} us to \
-                 upload, {:.0} us to record and submit, {:.0} us of waiting for the device, {:.1} allocations",
-                if f.executes { "" } else { " (nothing executes)" },
-                f.samples_per_s,
-                f.waited * 100.0,
-                f.upload,
-                f.record,
-                f.wait,
-                f.allocations_per_step
+                "{}",
+                if flags.csv { f.csv(&name, batch, data, &device.name) } else { f.text(&name, batch, data) }
             );
         }
     }
