@@ -40,11 +40,11 @@ gather() {
     cp /usr/x86_64-w64-mingw32/lib/zlib1.dll "$run"
 }
 
-# A display that nobody sees; Wine gives adapters only to programs that have one.
+# A display that nobody sees. Wine finds adapters only where there was one when it started.
 display_up() {
+    rm -f "$work/display"
     Xvfb -displayfd 3 -screen 0 640x480x24 3>"$work/display" >/dev/null 2>&1 &
     xvfb=$!
-    trap 'wine_down; kill "$xvfb" 2>/dev/null || true' EXIT
     local waits=0
     until [ -s "$work/display" ]; do
         kill -0 "$xvfb" 2>/dev/null && [ $((waits++)) -lt 600 ] || die "Xvfb does not start"
@@ -62,8 +62,9 @@ build
 run=$work/run
 gather
 
-wine_up "$work/prefix"
 display_up
+wine_up "$work/prefix"
+trap 'wine_down; kill "$xvfb"' EXIT
 wine reg add 'HKCU\Software\Wine\Direct3D' /v renderer /d vulkan /f >/dev/null 2>&1 || die "Wine's registry cannot be set"
 export WINEDLLOVERRIDES="d3dcompiler_47=n;$WINEDLLOVERRIDES"
 VK_DRIVER_FILES=$(ls /usr/share/vulkan/icd.d/lvp_icd*.json | grep -m1 x86_64)
