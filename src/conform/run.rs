@@ -169,8 +169,8 @@ fn on_each(
         let f = &f;
         let threads: Vec<_> =
             runs.iter_mut().enumerate().map(|(number, run)| scope.spawn(move || f(number, run))).collect();
-        let ended = threads.into_iter().map(|thread| thread.join());
-        ended.map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        let mut ended = threads.into_iter().map(|thread| thread.join());
+        ended.try_for_each(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 

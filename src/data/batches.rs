@@ -193,7 +193,11 @@ impl Batches {
     /// Without receivers the threads' next sends fail, and they return; the first panic of one of them.
     fn join(&mut self) -> thread::Result<()> {
         self.formed.clear();
-        self.threads.drain(..).map(JoinHandle::join).fold(Ok(()), |first, result| first.and(result))
+        let mut joined = Ok(());
+        for thread in self.threads.drain(..) {
+            joined = joined.and(thread.join());
+        }
+        joined
     }
 }
 
