@@ -170,8 +170,11 @@ def host():
                       f"{thousands(min(rates))} to {thousands(max(rates))}", f"{middle['waited']:.0%}",
                       f"{middle['upload_us']:.0f}", f"{middle['record_us']:.0f}", f"{middle['allocations_per_step']:.0f}"])
     first = rows[0]
-    about = f"`python3 benches/host.py`, {first['date']}, on {first['device']}; {first['cpu']}; load average " \
-            f"{first['load']} from other work, against which these runs had priority.\n"
+    loads = [float(r["load"]) for r in rows]
+    about = f"`python3 benches/host.py`, {first['date']}, on {first['device']}; {first['cpu']}.\n"
+    if max(loads) > int(first["cpu"].split(" cores")[0].split()[-1]):
+        about += f"\n**The machine was not idle**: its load average was {min(loads):.0f} to {max(loads):.0f}. The wait for batches holds " \
+                 "the time\nin which the threads that form them got no core, and rates scatter by it; \"upload\" and \"record\" do less.\n"
     text = "**Host only: nothing executes.** The device is a stand-in whose driver compiles kernels and takes submissions, so that\n" \
            "what is left of a step is the host. Revisions ran in turn, round after round. \"held\": the device holds the data set and\n" \
            "a batch names its rows; \"sent\": its values travel. \"upload\": laying out a batch and recording its upload; \"record\":\n" \
