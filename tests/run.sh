@@ -112,6 +112,12 @@ set_up_dawn() {
     fi
 }
 
+# Mesa's drivers with stand-ins for GPUs, under target; tests of machine code are left out without them.
+set_up_stand_ins() {
+    [ "$(uname -s)" = Linux ] || return 0
+    bash "$root/tests/hardware/setup.sh" || [ $? -eq 3 ] || die "tests/hardware/setup.sh failed"
+}
+
 # The folder of real data: POLYGATE_DATA, else shared/data beside the repository.
 export_data() {
     local data=${POLYGATE_DATA:-$root/../shared/data}
@@ -138,6 +144,7 @@ if [ -z "${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-}" ]; then
     export_drivers
 fi
 set_up_dawn
+set_up_stand_ins
 export_data
 if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
     # Mesa complains without one.

@@ -5,6 +5,9 @@ use std::fmt;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::abilities::abilities;
+use crate::kernels::variant::Abilities;
+
 use super::shader_compiler::{self, ShaderCompiler};
 
 /// An adapter as `polygate adapters` prints it.
@@ -41,6 +44,13 @@ impl fmt::Display for AdapterSummary {
 pub struct Choice {
     pub(super) adapter: wgpu::Adapter,
     pub summary: AdapterSummary,
+}
+
+impl Choice {
+    /// What decides which variants of kernels the adapter is offered.
+    pub fn abilities(&self) -> Abilities {
+        abilities(&self.adapter)
+    }
 }
 
 /// No adapter answers to a name or number.

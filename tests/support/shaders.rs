@@ -3,7 +3,7 @@
 use naga::back::{PipelineConstants, pipeline_constants, spv};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::ModuleInfo;
-use naga::{Module, ShaderStage};
+use naga::{Module, ResourceBinding, ShaderStage};
 use polygate::gpu::{Checks, validator};
 use polygate::kernels::roof::{PRODUCT_WIDTH, PRODUCTS, Product};
 use polygate::kernels::variant::{Direction, LEVEL_VARIANTS, LevelVariant, LevelWork};
@@ -122,6 +122,7 @@ pub fn spirv(
     let options = spv::Options {
         lang_version,
         flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
+        binding_map: numbered_through(entry, module, info),
         bounds_check_policies: bounds_checks(checks),
         zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
         force_loop_bounding: is_checked,
@@ -130,4 +131,16 @@ pub fn spirv(
     };
     let pipeline = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: entry.into() };
     spv::write_vec(module, info, &options, Some(&pipeline)).map_err(|e| e.to_string())
+}
+
+/// wgpu numbers an entry point's bindings through, in the order of the globals.
+fn numbered_through(entry: &str, module: &Module, info: &ModuleInfo) -> spv::BindingMap {
+    let position = module.entry_points.iter().position(|e| e.name == entry).unwrap_or_default();
+    let uses = info.get_entry_point(position);
+    let used = module.global_variables.iter().filter(|(handle, _)| !uses[*handle].is_empty());
+    let bindings = used.filter_map(|(_, global)| global.binding);
+    let numbered = |(binding, number): (ResourceBinding, u32)| {
+        (binding, spv::BindingInfo { descriptor_set: 0, binding: number, binding_array_size: None })
+    };
+    bindings.zip(0..).map(numbered).collect()
 }
