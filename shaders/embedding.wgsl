@@ -195,7 +195,8 @@ fn embedding_squares(@builtin(global_invocation_id) id: vec3u, @builtin(num_work
         let g = row_gradient(Part(row.segment, c));
         sum += dot(g, g);
     }
-    squares[row.segment] = sum * shard.optimizer.counts;
+    // Not a product: those of a frozen table may overflow.
+    squares[row.segment] = select(0.0, sum, shard.optimizer.counts > 0.0);
 }
 
 /// One invocation for a row: its sum takes all of its gradient before any of it moves.

@@ -78,8 +78,8 @@ pub unsafe fn multiply(p: &Product<Bounded>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conform::scene::Draw;
     use crate::conform::Class;
+    use crate::conform::scene::Draw;
     use crate::reference::{Real, plain};
 
     /// Numbers of all kinds: zeros, sums with errors, and now and then what is not finite.

@@ -71,6 +71,10 @@ pub enum Class {
     EmptyBags,
     /// A loss was not finite before: nothing may change.
     Broken,
+    /// So large that squares overflow, and some sums.
+    Overflow,
+    /// Some are infinite, and some NaN.
+    NotFinite,
 }
 
 impl fmt::Display for Class {
@@ -86,6 +90,8 @@ impl fmt::Display for Class {
             Self::OneId => "one id",
             Self::EmptyBags => "empty bags",
             Self::Broken => "broken",
+            Self::Overflow => "overflow",
+            Self::NotFinite => "not finite",
         })
     }
 }
@@ -155,7 +161,5 @@ pub fn group(kernel: Kernel) -> u32 {
     // Each case asks, and reading a shader takes longer than many a case.
     static GROUPS: Mutex<BTreeMap<&str, u32>> = Mutex::new(BTreeMap::new());
     let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
-    *groups
-        .entry(kernel.entry)
-        .or_insert_with(|| crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0])
+    *groups.entry(kernel.entry).or_insert_with(|| crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0])
 }

@@ -92,7 +92,8 @@ impl Model {
         while twins.largest.len() <= more {
             let before = twins.largest.len().checked_sub(1);
             let (from, to) = (before.map_or(0, |before| TWINS[before]), TWINS[twins.largest.len()]);
-            let mut begin = |run: usize| if run == 0 { self.start.clone() } else { nudged(&self.start, &mut twins.draw) };
+            let mut begin =
+                |run: usize| if run == 0 { self.start.clone() } else { nudged(&self.start, &mut twins.draw) };
             let starts: Vec<Parameters<f32>> = (from..to).map(&mut begin).collect();
             let run = |start| self.off(&reference_run(&self.plan, start, &self.batches));
             let runs: Vec<Vec<Off>> = starts.into_par_iter().map(run).collect();

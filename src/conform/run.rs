@@ -50,9 +50,8 @@ impl Options {
             };
             std::iter::from_fn(next)
         };
-        let make = |(target, class, number, last): (Target, Class, usize, Last)| {
-            (target.case(self.seed, class, number), last)
-        };
+        let make =
+            |(target, class, number, last): (Target, Class, usize, Last)| (target.case(self.seed, class, number), last);
         in_order(targets.iter().flat_map(of), make, |(case, last)| take(case, last))
     }
 }
