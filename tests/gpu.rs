@@ -16,7 +16,7 @@ use polygate::optim::{
     Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, RowwiseAdagrad, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd,
     TableOptimizer, TableRule,
 };
-use polygate::plan::{Parameters, Placement, Plan};
+use polygate::plan::{Parameters, Placement, Plan, TaskKind};
 use polygate::reference::Reference;
 use support::gpu::test_adapters;
 use support::random;
@@ -826,6 +826,29 @@ fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
         executor.train_step(&batch, &Rule::default(), 3).unwrap();
         assert_eq!(executor.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
         assert_eq!(executor.parameters().unwrap(), parameters, "{device}");
+    });
+}
+
+/// Where one squared error is too large for f32, and where only their sum is.
+#[test]
+fn a_loss_too_large_for_f32_breaks_the_step_on_every_device() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let parameters = random::parameters(&plan, 6);
+        let regression = plan.tasks.iter().position(|task| task.kind == TaskKind::Regression).unwrap();
+        for (label, rows) in [(1e20_f32, 1), (1.5e19, 10), (1.5e19, 1)] {
+            let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
+            batch.masks.fill(1.0);
+            batch.labels.iter_mut().skip(regression).step_by(plan.tasks.len()).take(rows).for_each(|y| *y = label);
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32, gpu.default_variants()).unwrap();
+            let mut cpu = Reference::new(plan.clone(), parameters.clone());
+            executor.train_step(&batch, &Rule::default(), 1).unwrap();
+            cpu.train_step(&batch, &Rule::default(), 1);
+            let broken = [executor.progress().unwrap().broken, cpu.take_progress().broken];
+            let is_broken = label * label * rows as f32 > f32::MAX;
+            assert_eq!(broken.map(|b| b.is_some()), [is_broken; 2], "{device}: {label:e} in {rows} rows");
+            assert_eq!(executor.parameters().unwrap() == parameters, is_broken, "{device}: {label:e} in {rows} rows");
+        }
     });
 }
 

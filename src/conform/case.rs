@@ -71,6 +71,10 @@ pub enum Class {
     EmptyBags,
     /// A loss was not finite before: nothing may change.
     Broken,
+    /// So large that squares overflow, and some sums.
+    Overflow,
+    /// Some are infinite, and some NaN.
+    NotFinite,
 }
 
 impl fmt::Display for Class {
@@ -86,6 +90,8 @@ impl fmt::Display for Class {
             Self::OneId => "one id",
             Self::EmptyBags => "empty bags",
             Self::Broken => "broken",
+            Self::Overflow => "overflow",
+            Self::NotFinite => "not finite",
         })
     }
 }

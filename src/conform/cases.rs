@@ -103,26 +103,33 @@ impl Target {
 
     /// The classes of inputs that are something of their own to this kernel.
     pub fn classes(self) -> &'static [Class] {
-        use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, OneHot, OneId, SaturatedGates, Tiny};
+        use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, NotFinite, OneHot, OneId, Overflow};
+        use Class::{SaturatedGates, Tiny};
         match self {
             Self::Op(StepOp::Gather, _) => &[Normal],
             Self::Op(StepOp::EmbeddingRows, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingMarks, _) => &[Normal, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingForward, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, OneId, EmptyBags],
+            // Norms over the batch leave no row as it is.
+            Self::Op(StepOp::LevelForward(_), Form::Level(_)) => {
+                &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates, NotFinite]
+            }
             Self::Op(StepOp::LevelForward(_) | StepOp::LevelInputGrad(_), _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates]
             }
             Self::Op(StepOp::Towers, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, LargeLogits],
-            Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits],
+            Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits, Overflow, NotFinite],
             Self::Op(StepOp::WeightGrad | StepOp::NormGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
-            Self::Op(StepOp::Optimizer | StepOp::NormStatistics, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
-            Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::Optimizer, _) => &[Normal, Tiny, Huge, AllEqual, Broken, Overflow, NotFinite],
+            Self::Op(StepOp::NormStatistics, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
+            Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags, Overflow, NotFinite],
             Self::Op(StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients, _) => {
-                &[Normal, Tiny, Huge, AllEqual]
+                &[Normal, Tiny, Huge, AllEqual, Overflow, NotFinite]
             }
-            Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
-                &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken]
+            Self::Op(StepOp::EmbeddingUpdate, _) => {
+                &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken, Overflow, NotFinite]
             }
+            Self::Op(StepOp::EmbeddingOthers, _) => &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken],
             Self::Product(_) => &[Normal, Tiny, Huge, OneHot],
             Self::RoofCopy | Self::RoofMultiplyAdd => &[Normal],
         }

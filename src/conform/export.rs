@@ -13,10 +13,7 @@ use super::cases::targets;
 use super::report::SCHEMA_VERSION;
 use super::run::Options;
 use crate::gpu::{BindingKind, reflect};
-use crate::kernels::variant::{Abilities, Processor};
-
-/// Of an implementation that can run every kernel.
-const EVERY_KERNEL: Abilities = Abilities { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false };
+use crate::kernels::variant::Abilities;
 
 /// Stand for a bound, where a word is not a float within one.
 const KEPT: f64 = -1.0;
@@ -93,7 +90,7 @@ pub fn export(folder: &Path, options: &Options) -> anyhow::Result<usize> {
         cases: Vec::new(),
     };
     let mut shaders = BTreeMap::new();
-    options.each_case(&targets(EVERY_KERNEL), |case, _| {
+    options.each_case(&targets(Abilities::EVERY_KERNEL), |case, _| {
         let file = format!("cases/{}.bin", manifest.cases.len());
         let (bytes, buffers) = words(&case.buffers);
         std::fs::File::create(folder.join(&file))?.write_all(&bytes)?;

@@ -134,9 +134,11 @@ pub fn run(
     let Some(first) = devices.first() else { return Ok(Vec::new()) };
     let abilities = first.gpu.abilities();
     assert!(devices.iter().all(|device| device.gpu.abilities() == abilities), "devices run the same variants");
+    // wgpu's devices on OpenGL take turns by a lock that none waits for longer than a second.
+    let at_once = first.adapter.backend != "gl";
     let mut runs: Vec<Run> = devices.iter().map(|device| Run::new(device, options)).collect();
     options.each_case(&targets(abilities), |case, last| {
-        on_each(&mut runs, |_, run| run.check(&case))?;
+        on_each(&mut runs, at_once, |_, run| run.check(&case))?;
         if last == Last::Yes {
             for (number, run) in runs.iter_mut().enumerate() {
                 run.end_kernel().into_iter().for_each(|kernel| told(number, kernel));
@@ -146,7 +148,7 @@ pub fn run(
     })?;
     if options.filter.is_none() {
         models::run(options.seed, |model| {
-            on_each(&mut runs, |number, run| {
+            on_each(&mut runs, at_once, |number, run| {
                 run.report.models.push(model.on(devices[number].gpu)?);
                 Ok(())
             })
@@ -157,13 +159,15 @@ pub fn run(
     Ok(reports)
 }
 
-/// Calls `f` with each device's run, all at the same time: drivers in software and compilers keep a core each busy.
+/// Calls `f` with each device's run; `at_once` all at the same time, since drivers in software and compilers keep a core
+/// each busy.
 fn on_each(
     runs: &mut [Run],
+    at_once: bool,
     f: impl Fn(usize, &mut Run) -> Result<(), ExecutorError> + Sync,
 ) -> Result<(), ExecutorError> {
-    if let [run] = runs {
-        return f(0, run);
+    if !at_once || runs.len() == 1 {
+        return runs.iter_mut().enumerate().try_for_each(|(number, run)| f(number, run));
     }
     std::thread::scope(|scope| {
         let f = &f;

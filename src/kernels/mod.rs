@@ -94,6 +94,7 @@ const PHILOX: Part = library!("philox");
 const LOSS_LIBRARY: Part = library!("loss");
 const UPDATE: Part = library!("update");
 const VECTOR: Part = library!("vector");
+const FINITE: Part = library!("finite");
 
 /// A file of `shaders`, with the library files behind it.
 macro_rules! source {
@@ -107,10 +108,10 @@ macro_rules! source {
 }
 
 const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE, VECTOR);
-const CLIP: Source = source!("clip", STEP, GRID);
+const CLIP: Source = source!("clip", STEP, GRID, FINITE);
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE, VECTOR);
 const GATHER: Source = source!("gather", STEP, GRID);
-const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
+const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP, FINITE);
 const NORM: Source = source!("norm", STEP);
 const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);

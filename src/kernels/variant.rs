@@ -175,6 +175,9 @@ impl Variants {
 }
 
 impl Abilities {
+    /// Of an adapter that can run every kernel in every variant.
+    pub const EVERY_KERNEL: Self = Self { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false };
+
     /// Whether the adapter can run levels, or plain products, of this tile, and compiles them in a bearable time.
     /// Conformance and tests run all of these.
     pub fn allows_level(self, tile: Tile) -> bool {
@@ -355,8 +358,12 @@ mod tests {
         processors.into_iter().flat_map(|processor| {
             [0, 1, 4, 8, 16, 32, 64, 128].into_iter().flat_map(move |subgroup| {
                 // FXC knows no subgroups.
-                [(false, false), (true, false), (false, true)]
-                    .map(|(shares, by_fxc)| Abilities { shares, processor, subgroup, by_fxc })
+                [(false, false), (true, false), (false, true)].map(|(shares, by_fxc)| Abilities {
+                    shares,
+                    processor,
+                    subgroup,
+                    by_fxc,
+                })
             })
         })
     }

@@ -259,9 +259,11 @@ impl<T: Real> Reference<T> {
         }
     }
 
+    /// The first task whose sum of losses f32 cannot hold: devices have it in f32.
     fn task_with_broken_loss(&self, batch: &Batch) -> Option<usize> {
         let blocks = &self.blocks[..block_count(batch)];
-        (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
+        let sum = |t: usize| blocks.iter().map(|b| b.sums[t].loss).sum::<f64>();
+        (0..self.plan.tasks.len()).find(|&t| !(sum(t) as f32).is_finite())
     }
 
     /// Sums each strip's gradient, unless clipping has, and applies the optimizer to it.
