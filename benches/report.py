@@ -155,6 +155,35 @@ def fusion():
     return "\n".join(["\n## Fused against unfused\n", about("fusion", "bash benches/fusion.sh"), text, table(header, lines) + "\n"])
 
 
+def host():
+    rows = read("host.csv")
+    if not rows:
+        return ""
+    lines = []
+    for key in dict.fromkeys((r["config"], r["batch"], r["data"], r["polygate"]) for r in rows):
+        mine = [r for r in rows if (r["config"], r["batch"], r["data"], r["polygate"]) == key]
+        of = {name: [float(r[name]) for r in mine] for name in
+              ["samples_per_s", "waited", "upload_us", "record_us", "allocations_per_step"]}
+        middle = {name: statistics.median(values) for name, values in of.items()}
+        rates = of["samples_per_s"]
+        lines.append([f"{key[0]}, {key[2]}", key[1], key[3], thousands(middle["samples_per_s"]),
+                      f"{thousands(min(rates))} to {thousands(max(rates))}", f"{middle['waited']:.0%}",
+                      f"{middle['upload_us']:.0f}", f"{middle['record_us']:.0f}", f"{middle['allocations_per_step']:.0f}"])
+    first = rows[0]
+    loads = [float(r["load"]) for r in rows]
+    about = f"`python3 benches/host.py`, {first['date']}, on {first['device']}; {first['cpu']}.\n"
+    if max(loads) > int(first["cpu"].split(" cores")[0].split()[-1]):
+        about += f"\n**The machine was not idle**: its load average was {min(loads):.0f} to {max(loads):.0f}. The wait for batches holds " \
+                 "the time\nin which the threads that form them got no core, and rates scatter by it; \"upload\" and \"record\" do less.\n"
+    text = "**Host only: nothing executes.** The device is a stand-in whose driver compiles kernels and takes submissions, so that\n" \
+           "what is left of a step is the host. Revisions ran in turn, round after round. \"held\": the device holds the data set and\n" \
+           "a batch names its rows; \"sent\": its values travel. \"upload\": laying out a batch and recording its upload; \"record\":\n" \
+           "recording and submitting the kernels. Allocations are of all threads, reports every 20 steps among them.\n"
+    header = ["config, data", "batch", "polygate", "samples/s", "rounds", "waits for batches", "upload (us)", "record (us)",
+              "allocations per step"]
+    return "\n".join(["\n## The host's side of the training loop\n", about, text, table(header, lines) + "\n"])
+
+
 def data():
     rows = read("csv.csv")
     if not rows:
@@ -196,7 +225,7 @@ def main():
         return
     if a.add_csv:
         add_csv(a.add_csv)
-    (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + fusion() + data())
+    (HERE / "RESULTS.md").write_text(HEAD + peers() + growth() + fusion() + data() + host())
 
 
 if __name__ == "__main__":

@@ -63,9 +63,21 @@ fn clip_factor(@builtin(local_invocation_index) lane: u32) {
         workgroupBarrier();
     }
     if lane == 0u {
-        norm.norm = sqrt(lane_sums[0]);
-        norm.factor = min(1.0, clip.most / (sqrt(lane_sums[0]) + EPS));
+        let squares = lane_sums[0];
+        norm.norm = select(sqrt(squares), squares, is_not_finite(squares));
+        norm.factor = factor_of(squares);
     }
+}
+
+/// As PyTorch has it: zero where the squares overflow, NaN where they are NaN. WGSL says nothing of a quotient by either.
+fn factor_of(squares: f32) -> f32 {
+    if is_nan(squares) {
+        return squares;
+    }
+    if is_not_finite(squares) {
+        return 0.0;
+    }
+    return min(1.0, clip.most / (sqrt(squares) + EPS));
 }
 
 /// An invocation per vec4 of the slots, then per vec4 of the input slot's rows.

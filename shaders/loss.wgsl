@@ -59,11 +59,3 @@ fn loss_sums(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_inde
 fn bin(z: f32) -> u32 {
     return min(u32(clamp((z - LOWEST) * BINS_PER_UNIT, 0.0, f32(BINS))), BINS - 1u);
 }
-
-fn is_nan(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7fffffffu) > 0x7f800000u;
-}
-
-fn is_not_finite(x: f32) -> bool {
-    return (bitcast<u32>(x) & 0x7f800000u) == 0x7f800000u;
-}

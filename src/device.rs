@@ -141,7 +141,8 @@ impl Device {
             return Ok(Some(gpu.default_variants()));
         }
         let key = tuning::Key::new(adapter, plan, batch_size);
-        if let Some(variants) = tuning::lookup(&key) {
+        // What an older version kept may no longer be offered.
+        if let Some(variants) = tuning::lookup(&key).filter(|&variants| gpu.abilities().offers_both(variants)) {
             return Ok(Some(variants));
         }
         // Hidden by indicatif where stderr is no terminal.
@@ -151,7 +152,9 @@ impl Device {
         );
         let tell = |trial: Trial| {
             if trial.number == 1 {
-                log::info!("choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults");
+                log::info!(
+                    "choosing the fastest kernels for this adapter and model, once; --no-tune takes the defaults"
+                );
             }
             bar.set_length(trial.count as u64);
             bar.set_position(trial.number as u64);

@@ -1,6 +1,7 @@
 //! What training asks of a device, be it the CPU reference or an adapter.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -25,6 +26,11 @@ pub trait Executor {
     /// # Errors
     /// The device's; a loss that is not finite shows in [`Executor::progress`].
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError>;
+
+    /// What the host has done for the steps of training so far; `None` where the host itself does the steps' work.
+    fn host_times(&self) -> Option<HostTimes> {
+        None
+    }
 
     /// What the steps since the last call summed up; waits for them.
     fn progress(&mut self) -> Result<Progress, ExecutorError>;
@@ -121,6 +127,18 @@ pub enum ExecutorError {
     BindingLimit { what: String, bytes: u64, limit: u64, advice: &'static str },
     #[error("the device refused a command: {0}")]
     Validation(String),
+}
+
+/// What the host did for steps of training on an adapter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HostTimes {
+    pub steps: u64,
+    /// The time in which batches were laid out and their uploads recorded.
+    pub upload: Duration,
+    /// The time in which kernels were recorded and submitted.
+    pub record: Duration,
+    /// The wait for the adapter, where as much was submitted as may be in flight. Reports of sums wait apart from it.
+    pub wait: Duration,
 }
 
 /// Sums over steps.

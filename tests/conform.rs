@@ -4,7 +4,7 @@ mod support;
 
 use std::io::Write;
 
-use polygate::conform::{Options, run};
+use polygate::conform::{Device, Options, run};
 use polygate::gpu::{self, Checks, Gpu};
 use support::gpu::test_adapters;
 
@@ -13,7 +13,8 @@ fn holds_on_every_adapter(seed: u64) {
     assert!(!test_adapters().is_empty());
     for choice in gpu::all() {
         let gpu = Gpu::open(&choice, Checks::Off).unwrap();
-        let report = run(&choice.summary, &gpu, &Options { seed, cases: 1, filter: None }, |_| {}).unwrap();
+        let device = Device { adapter: &choice.summary, gpu: &gpu };
+        let report = run(&[device], &Options { seed, cases: 1, filter: None }, |_, _| {}).unwrap().remove(0);
         let floats: usize = report.kernels.iter().map(|k| k.elements).sum();
         let cases: usize = report.kernels.iter().map(|k| k.cases).sum();
         // Past the capture of output: the seed belongs in the log of a run that passes too.

@@ -16,7 +16,7 @@ use polygate::optim::{
     Adagrad, Adam, AdamW, Cosine, LazyAdam, Optimizer, RowwiseAdagrad, Rule, Schedule, Sgd, SparseAdagrad, SparseSgd,
     TableOptimizer, TableRule,
 };
-use polygate::plan::{Parameters, Placement, Plan};
+use polygate::plan::{Parameters, Placement, Plan, TaskKind};
 use polygate::reference::Reference;
 use support::gpu::test_adapters;
 use support::random;
@@ -35,8 +35,9 @@ fn each_device(test: impl Fn(&str, &Gpu)) {
 
 /// Every variant of the kernels that a device can run: those of levels, and beside them those of weight gradients.
 fn variants(gpu: &Gpu) -> Vec<Variants> {
-    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allow(v.tile));
-    let weight_grads: Vec<_> = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| gpu.abilities().allow(v.tile)).collect();
+    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_level(v.tile));
+    let weight_grads: Vec<_> =
+        WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_weight_grad(v.tile)).collect();
     levels.zip(weight_grads.iter().cycle()).map(|(level, &weight_grad)| Variants { level, weight_grad }).collect()
 }
 
@@ -292,7 +293,7 @@ fn golden_cases_hold_on_every_adapter() {
             let mut executor =
                 GpuExecutor::new(gpu, case.plan.clone(), &case.parameters, case.batch.rows, gpu.default_variants())
                     .unwrap();
-            check_tensors(&format!("{device} {name}"), gpu, &golden);
+            check_tensors(&format!("{device} {name}"), gpu, &Golden::load(name).behind_a_table());
             for step in 1..=golden.steps {
                 executor.train_step(&case.batch, &golden.rule(Optimizer::Adam(golden.adam)), step).unwrap();
                 if step == 1 && golden.plan.normalizes_batches() {
@@ -791,6 +792,26 @@ fn a_steady_state_allocates_nothing_and_submits_four_steps_at_a_time() {
 }
 
 #[test]
+fn the_hosts_times_count_the_steps_of_training_alone() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[5].1);
+        let parameters = random::parameters(&plan, 6);
+        let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 64, gpu.default_variants()).unwrap();
+        let batch = || random::batch(&plan.input, plan.tasks.len(), 64, 1);
+        for step in 1..=5 {
+            executor.train_step(&batch(), &Rule::default(), step).unwrap();
+        }
+        let trained = executor.host_times().unwrap();
+        assert_eq!(trained.steps, 5, "{device}");
+        assert!(!trained.upload.is_zero() && !trained.record.is_zero(), "{device}: {trained:?}");
+        executor.predict(&mut [batch(), batch()].into_iter()).unwrap();
+        executor.progress().unwrap();
+        let after = executor.host_times().unwrap();
+        assert_eq!((after.steps, after.upload, after.record), (5, trained.upload, trained.record), "{device}");
+    });
+}
+
+#[test]
 fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
     each_device(|device, gpu| {
         let plan = random::plan(&format!("{}, normalization = 'batch'", random::FAMILIES[4].1));
@@ -805,6 +826,29 @@ fn a_loss_that_is_not_finite_stops_all_updates_and_is_told_with_its_step() {
         executor.train_step(&batch, &Rule::default(), 3).unwrap();
         assert_eq!(executor.progress().unwrap().broken.map(|b| b.step), Some(2), "{device}");
         assert_eq!(executor.parameters().unwrap(), parameters, "{device}");
+    });
+}
+
+/// Where one squared error is too large for f32, and where only their sum is.
+#[test]
+fn a_loss_too_large_for_f32_breaks_the_step_on_every_device() {
+    each_device(|device, gpu| {
+        let plan = random::plan(random::FAMILIES[4].1);
+        let parameters = random::parameters(&plan, 6);
+        let regression = plan.tasks.iter().position(|task| task.kind == TaskKind::Regression).unwrap();
+        for (label, rows) in [(1e20_f32, 1), (1.5e19, 10), (1.5e19, 1)] {
+            let mut batch = random::batch(&plan.input, plan.tasks.len(), 32, 1);
+            batch.masks.fill(1.0);
+            batch.labels.iter_mut().skip(regression).step_by(plan.tasks.len()).take(rows).for_each(|y| *y = label);
+            let mut executor = GpuExecutor::new(gpu, plan.clone(), &parameters, 32, gpu.default_variants()).unwrap();
+            let mut cpu = Reference::new(plan.clone(), parameters.clone());
+            executor.train_step(&batch, &Rule::default(), 1).unwrap();
+            cpu.train_step(&batch, &Rule::default(), 1);
+            let broken = [executor.progress().unwrap().broken, cpu.take_progress().broken];
+            let is_broken = label * label * rows as f32 > f32::MAX;
+            assert_eq!(broken.map(|b| b.is_some()), [is_broken; 2], "{device}: {label:e} in {rows} rows");
+            assert_eq!(executor.parameters().unwrap() == parameters, is_broken, "{device}: {label:e} in {rows} rows");
+        }
     });
 }
 

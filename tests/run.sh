@@ -2,9 +2,9 @@
 # Sets up what the tests need, then runs them all; arguments go to `cargo test`.
 #
 # GPU tests run on every Vulkan adapter of the machine, conformance on OpenGL's too. Two drivers come in software: Mesa's
-# llvmpipe, and SwiftShader, which Chromium ships. Tests that translate shaders take spirv-val and glslangValidator. On
-# Debian and Ubuntu all are installed with apt; elsewhere this says what is missing. Tests on Dawn take Node.js; its npm
-# package is installed under tests/tint.
+# llvmpipe, and SwiftShader, which Chromium ships. Tests that translate shaders need spirv-val, glslangValidator, g++ and
+# pip, with which tests/translation/dxc.sh fetches DXC. On Debian and Ubuntu all are installed with apt; elsewhere this
+# says what is missing. Tests on Dawn need Node.js; its npm package is installed under tests/tint.
 set -euo pipefail
 
 say() { printf 'tests/run.sh: %s\n' "$*" >&2; }
@@ -60,7 +60,8 @@ apt_install() {
 }
 
 set_up_apt() {
-    local packages=(libvulkan1 mesa-vulkan-drivers libegl1 libgl1-mesa-dri spirv-tools glslang-tools) distribution
+    local packages=(libvulkan1 mesa-vulkan-drivers libegl1 libgl1-mesa-dri) distribution
+    packages+=(spirv-tools glslang-tools g++ python3-pip)
     distribution=" $(os_release ID) $(os_release ID_LIKE) "
     if ! swiftshader >/dev/null; then
         case $distribution in

@@ -32,11 +32,12 @@ fn every_shader_file_is_valid_and_every_entry_point_is_in_the_table() {
     assert!(files.len() >= 5);
     for name in files {
         for kernel in table.iter().filter(|k| k.source.name == name) {
-            let same = |k: &&Kernel| k.source.wgsl() == kernel.source.wgsl();
-            let listed: BTreeSet<&str> = table.iter().filter(same).map(|k| k.entry).collect();
+            // A tile may come in some of a file's forms only.
+            let listed: BTreeSet<&str> = table.iter().filter(|k| k.source.name == name).map(|k| k.entry).collect();
             let module = parse(&kernel.source);
             let entries: BTreeSet<&str> = module.entry_points.iter().map(|e| e.name.as_str()).collect();
-            assert_eq!(entries, listed, "{name}");
+            assert!(entries.contains(kernel.entry), "{name}");
+            assert!(entries.is_subset(&listed), "{name}: {entries:?} are not all among {listed:?}");
         }
     }
 }

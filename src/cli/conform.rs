@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 
 use super::table;
 use crate::checkpoint::{check_writable, write_atomically};
-use crate::conform::{self, KernelReport, ModelReport, Options, Report, Reports, SCHEMA_VERSION};
-use crate::gpu::{self, Checks, Gpu};
+use crate::conform::{self, Device, KernelReport, ModelReport, Options, Report, Reports, SCHEMA_VERSION};
+use crate::gpu::{self, Checks, Choice, Gpu};
 
 /// Prove every kernel on an adapter against the CPU reference, or compare two such reports.
 ///
@@ -66,7 +66,7 @@ struct RunArgs {
     /// Only as training runs them
     #[arg(long, conflicts_with = "both")]
     unchecked: bool,
-    /// One after the other; the default
+    /// Both, side by side; the default
     #[arg(long)]
     both: bool,
     /// Write the reports as JSON
@@ -128,14 +128,7 @@ impl RunArgs {
         }
         let mut all = Reports { version: SCHEMA_VERSION, reports: Vec::new() };
         for choice in choices {
-            for checks in self.checks() {
-                eprintln!("{}, checks {}", choice.summary, if checks == Checks::On { "on" } else { "off" });
-                let gpu = Gpu::open(&choice, checks)?;
-                let told = |kernel: &KernelReport| eprintln!("  {}", line(kernel));
-                let report = conform::run(&choice.summary, &gpu, &options, told)?;
-                print(&report);
-                all.reports.push(report);
-            }
+            all.reports.extend(self.run_on(&choice, &options)?);
         }
         anyhow::ensure!(
             all.reports.iter().any(|r| !r.kernels.is_empty()),
@@ -149,6 +142,19 @@ impl RunArgs {
         }
         let failed: usize = all.reports.iter().map(Report::failed).sum();
         Ok(ExitCode::from(if failed > 0 { FAILED } else { 0 }))
+    }
+
+    /// Runs the cases on an adapter, with every setting of the checks that is wanted.
+    fn run_on(&self, choice: &Choice, options: &Options) -> anyhow::Result<Vec<Report>> {
+        let checks = self.checks();
+        eprintln!("{}", choice.summary);
+        let gpus = checks.iter().map(|&checks| Gpu::open(choice, checks)).collect::<Result<Vec<_>, _>>()?;
+        let devices: Vec<Device> = gpus.iter().map(|gpu| Device { adapter: &choice.summary, gpu }).collect();
+        let setting = |number: usize| if checks[number] == Checks::On { "on" } else { "off" };
+        let told = |number, kernel: &KernelReport| eprintln!("  checks {}: {}", setting(number), line(kernel));
+        let reports = conform::run(&devices, options, told)?;
+        reports.iter().for_each(print);
+        Ok(reports)
     }
 
     fn checks(&self) -> Vec<Checks> {

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -7,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::{DataDirArg, DeviceArg, INTERRUPTED, stop_on_interrupt, table};
 use crate::config::{Config, Override};
 use crate::data::TrainRows;
-use crate::executor::Progress;
+use crate::executor::{HostTimes, Progress};
 use crate::format::percent;
 use crate::plan::Task;
 use crate::run::{Run, RunFolder, Which};
@@ -86,6 +87,9 @@ impl TrainArgs {
             fitted.samples_per_second
         );
         println!("loader: the device waited for batches in {} of the time", percent(fitted.waited));
+        if let Some(host) = fitted.host {
+            println!("{}", host_line(&host));
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -102,6 +106,16 @@ impl TrainArgs {
         let folder = RunFolder::create(self.out.as_deref(), &self.config, prepared, init)?;
         Ok((folder, Start::Parameters(parameters)))
     }
+}
+
+/// What the host did in a step, on the mean.
+fn host_line(host: &HostTimes) -> String {
+    let microseconds = |time: Duration| time.as_secs_f64() * 1e6 / host.steps.max(1) as f64;
+    let [upload, record, wait] = [host.upload, host.record, host.wait].map(microseconds);
+    format!(
+        "host: per step {upload:.0} us to upload the batch, {record:.0} us to record and submit, {wait:.0} us of waiting for \
+         the device"
+    )
 }
 
 /// The bar on stderr; none where that is no terminal, but a line per epoch either way.

@@ -3,18 +3,29 @@
 //! [`Bounded`] is a float of the reference: the plan is run in it, and every element comes out with a bound on the error
 //! that any implementation of WGSL may make there, whatever the order of its sums and whatever it fuses. Per operation
 //! the bounds are those of WGSL's accuracy table ("Floating Point Evaluation" in the specification).
+//!
+//! What f32 surely cannot hold is infinite or NaN here too, and goes on as such. Where a kernel may have a finite number or
+//! not (a sum whose parts may overflow, a quotient by more than 2^126, a function of an infinity), the error is NaN:
+//! nothing is known.
 
 use std::cmp::Ordering;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub};
 
-use crate::reference::Real;
+use super::bounded_product;
+use crate::reference::{Product, Real};
 
 /// WGSL lets an operation round to either neighbour.
 const U: f64 = 1.0 / (1u32 << 23) as f64;
 
 /// A result or an operand below this may be flushed to zero.
 const TINY: f64 = f32::MIN_POSITIVE as f64;
+
+/// The largest finite number of a kernel.
+const MOST: f64 = f32::MAX as f64;
+
+/// WGSL says nothing of quotients by more.
+const LARGEST_DIVISOR: f64 = (1u128 << 126) as f64;
 
 /// A value in f64 with what bounds a kernel's error: a sum of products, whose additions may come in any order.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,13 +59,27 @@ impl Bounded {
         Self { value, inherited, mass: value.abs() + inherited, additions: 0.0 }
     }
 
-    pub fn value(self) -> f64 {
-        self.value
+    /// A sum whose summands were added up one by one.
+    pub(super) fn summed(value: f64, inherited: f64, mass: f64, additions: usize) -> Self {
+        Self { value, inherited, mass, additions: additions as f64 }
     }
 
-    /// No kernel may be farther off.
+    /// Infinite or NaN where a kernel has no finite number.
+    pub fn value(self) -> f64 {
+        self.value_and_error().0
+    }
+
+    /// No kernel may be farther off. NaN where nothing is known.
     pub fn error(self) -> f64 {
-        self.inherited + times(gamma(self.additions), self.mass) + self.additions * TINY
+        self.value_and_error().1
+    }
+
+    /// Both as the next operation takes them.
+    #[inline(always)]
+    pub(super) fn value_and_error(self) -> (f64, f64) {
+        let n = self.additions;
+        let error = if n == 0.0 { self.inherited } else { self.inherited + times(gamma(n), self.mass) + n * TINY };
+        if self.mass <= MOST { (self.value, error) } else { overflowed(self.value, error) }
     }
 
     /// A kernel that is farther off is worth a look: roundings seldom all go the same way, which the bound reckons with.
@@ -62,15 +87,41 @@ impl Bounded {
         self.inherited + 2.0 * (self.additions + 1.0).sqrt() * U * self.mass + self.additions * TINY
     }
 
-    /// Whether a kernel has exactly zero here, so that a product with it is zero too.
-    fn is_zero(self) -> bool {
-        self.value == 0.0 && self.error() == 0.0
+    /// A product of two values and its error, from theirs. A kernel has exactly zero where a factor is that, unless the
+    /// other one is not finite.
+    #[inline(always)]
+    pub(super) fn product((a, a_error): (f64, f64), (b, b_error): (f64, f64)) -> (f64, f64) {
+        let (x, y) = (a.abs(), b.abs());
+        let moved = times(x, b_error) + times(y, a_error) + times(a_error, b_error);
+        let error = moved + U * (x * y + moved) + TINY;
+        let is_zero = (x == 0.0 && a_error == 0.0) || (y == 0.0 && b_error == 0.0);
+        let unknown = if (a_error + b_error).is_nan() { f64::NAN } else { 0.0 };
+        (a * b + 0.0, if is_zero { unknown } else { error + unknown })
+    }
+
+    /// What a function is at an infinity: WGSL does not say.
+    fn unknown() -> Self {
+        Self::result(0.0, f64::NAN)
     }
 
     /// Whether a kernel may see this above zero or not, as it rounds.
     pub fn is_near_zero(self) -> bool {
-        let error = self.error();
-        error > 0.0 && self.value <= error && self.value >= -error
+        let (value, error) = self.value_and_error();
+        error > 0.0 && value <= error && value >= -error
+    }
+}
+
+/// Value and error of what may be too large for f32.
+#[cold]
+fn overflowed(value: f64, error: f64) -> (f64, f64) {
+    if !value.is_finite() {
+        (value, 0.0)
+    } else if value.abs() - error > MOST {
+        (f64::INFINITY.copysign(value), 0.0)
+    } else if error.is_infinite() {
+        (value, error)
+    } else {
+        (value, f64::NAN)
     }
 }
 
@@ -86,59 +137,85 @@ impl Real for Bounded {
     }
 
     fn to_f64(self) -> f64 {
-        self.value
+        self.value()
     }
 
     fn exp(self) -> Self {
-        let (value, error) = (self.value.exp(), self.error());
-        let largest = (self.value + error).exp();
-        let rounding = (3.0 + 2.0 * (self.value.abs() + error)) * U;
+        let (x, error) = self.value_and_error();
+        if x.is_infinite() {
+            return Self::unknown();
+        }
+        let (value, largest) = (x.exp(), (x + error).exp());
+        let rounding = (3.0 + 2.0 * (x.abs() + error)) * U;
         Self::result(value, (largest - value) + times(largest, rounding) + TINY)
     }
 
     /// As the shaders have it: a series below 1e-3, and log, whose error is absolute there.
     fn ln_1p(self) -> Self {
-        let error = self.error();
-        let rounding =
-            if self.value + error < 1e-3 { 8.0 * U * self.value.abs() + TINY } else { U + 0.25 * U + 4.0 * U };
-        Self::result(self.value.ln_1p(), error + rounding)
+        let (x, error) = self.value_and_error();
+        if x.is_infinite() {
+            return Self::unknown();
+        }
+        let rounding = if x + error < 1e-3 { 8.0 * U * x.abs() + TINY } else { U + 0.25 * U + 4.0 * U };
+        Self::result(x.ln_1p(), error + rounding)
     }
 
     fn tanh(self) -> Self {
-        Self::result(self.value.tanh(), self.error() + 1e-5)
+        let (x, error) = self.value_and_error();
+        Self::result(x.tanh(), error + 1e-5)
     }
 
     fn sqrt(self) -> Self {
-        let (value, error) = (self.value.sqrt(), self.error());
-        let moved = if self.value > error { value - (self.value - error).sqrt() } else { (self.value + error).sqrt() };
+        let (x, error) = self.value_and_error();
+        if x.is_infinite() {
+            return Self::unknown();
+        }
+        let value = x.sqrt();
+        let moved = if x > error { value - (x - error).sqrt() } else { (x + error).sqrt() };
         // 1 / inverseSqrt: two and two and a half units; and what is flushed below.
         Self::result(value, moved + 4.5 * U * (value + moved) + TINY.sqrt())
     }
 
     fn abs(self) -> Self {
-        Self::result(self.value.abs(), self.error())
+        let (x, error) = self.value_and_error();
+        Self::result(x.abs(), error)
     }
 
     /// As the shaders have it: a polynomial in 1 / (1 + 0.3275911 |x|) times exp(-x^2), off by 1.5e-7 at most.
     fn erf(self) -> Self {
-        let decay = (-self.value * self.value).exp();
-        let rounding = (64.0 + 2.0 * self.value * self.value) * U * decay + 2.0 * U;
+        let (x, error) = self.value_and_error();
+        if x.is_infinite() {
+            return Self::unknown();
+        }
+        let decay = (-x * x).exp();
+        let rounding = (64.0 + 2.0 * x * x) * U * decay + 2.0 * U;
         let slope = std::f64::consts::FRAC_2_SQRT_PI;
-        Self::result(libm::erf(self.value), (slope * self.error()).min(2.0) + 1.5e-7 + rounding)
+        let moved = slope * error;
+        let moved = if moved > 2.0 { 2.0 } else { moved };
+        Self::result(libm::erf(x), moved + 1.5e-7 + rounding)
     }
 
+    /// A NaN stays one.
     fn max(self, other: Self) -> Self {
-        Self::result(self.value.max(other.value), self.error().max(other.error()))
+        let ((a, a_error), (b, b_error)) = (self.value_and_error(), other.value_and_error());
+        let is_known = !(a_error + b_error).is_nan();
+        let value = if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) };
+        Self::result(value, if is_known { a_error.max(b_error) } else { f64::NAN })
     }
 
     fn relu(self) -> Self {
-        let error = self.error();
-        Self::result(self.value.max(0.0), if self.value + error <= 0.0 { 0.0 } else { error })
+        let (x, error) = self.value_and_error();
+        Self::result(if x < 0.0 { 0.0 } else { x }, if x + error <= 0.0 { 0.0 } else { error })
     }
 
     fn step(self) -> Self {
         let error = if self.is_near_zero() { 1.0 } else { 0.0 };
-        Self::result(if self.value > 0.0 { 1.0 } else { 0.0 }, error)
+        Self::result(if self.value() > 0.0 { 1.0 } else { 0.0 }, error)
+    }
+
+    unsafe fn multiply(product: &Product<Self>) {
+        // SAFETY: as the caller says.
+        unsafe { bounded_product::multiply(product) };
     }
 }
 
@@ -187,13 +264,8 @@ impl Mul for Bounded {
     type Output = Self;
 
     fn mul(self, other: Self) -> Self {
-        if self.is_zero() || other.is_zero() {
-            return Self::ZERO;
-        }
-        let (a, b) = (self.value.abs(), other.value.abs());
-        let (a_error, b_error) = (self.error(), other.error());
-        let moved = times(a, b_error) + times(b, a_error) + times(a_error, b_error);
-        Self::result(self.value * other.value, moved + U * (a * b + moved) + TINY)
+        let (value, error) = Self::product(self.value_and_error(), other.value_and_error());
+        Self::result(value, error)
     }
 }
 
@@ -201,10 +273,14 @@ impl Div for Bounded {
     type Output = Self;
 
     fn div(self, other: Self) -> Self {
-        let (value, error) = (self.value / other.value, other.error());
-        let least = (other.value.abs() - error).max(0.0);
-        let moved = (self.error() + times(value.abs(), error)) / least;
-        let moved = if moved.is_nan() { f64::INFINITY } else { moved };
+        let ((a, a_error), (b, error)) = (self.value_and_error(), other.value_and_error());
+        let value = a / b;
+        if !value.is_nan() && b.abs() + error > LARGEST_DIVISOR {
+            return Self::unknown();
+        }
+        let least = (b.abs() - error).max(0.0);
+        let moved = (a_error + times(value.abs(), error)) / least;
+        let moved = if moved.is_nan() && !(a_error + error).is_nan() { f64::INFINITY } else { moved };
         Self::result(value, moved + 2.5 * U * (value.abs() + moved) + TINY)
     }
 }

@@ -311,17 +311,29 @@ impl Builder {
         let (rows, tasks) = (self.scene.batch.rows, plan.tasks.len());
         let logits: Vec<TensorId> = (0..tasks).map(|t| plan.logit(t)).collect();
         for logit in &logits {
-            let scale = if self.case.class == Class::LargeLogits { 100.0 } else { 4.0 };
+            let scale = match self.case.class {
+                Class::LargeLogits => 100.0,
+                Class::Overflow => 1.0,
+                _ => 4.0,
+            };
             let drawn = self.scene.draw.numbers(rows);
             self.scene.values.insert(logit.0, drawn.into_iter().map(|z| z * scale).collect());
         }
         let before = self.scene.draw.numbers(tasks * loss::SUMS);
         let mut sums = Buffer::written("sums", &before);
+        let mut broken = Buffer::written("broken", &self.marks_before(tasks));
         let counts = vec![5u32; tasks * loss::COUNTS];
         let mut histogram = Buffer::written("histogram", &counts);
         for t in 0..tasks {
             let samples = Samples { scene: &self.scene, task: t };
             let (bounded, twin) = (samples.sums::<Bounded>(), samples.sums::<f32>());
+            if broken.words[t] == 0 {
+                broken.expect[t] = match near((bounded[0], twin[0])) {
+                    Expect::NotFinite => Expect::Bits(STEP as u32),
+                    Expect::Free => Expect::Free,
+                    _ => Expect::Kept,
+                };
+            }
             for (i, (bounded, twin)) in bounded.into_iter().zip(twin).enumerate() {
                 let at = t * loss::SUMS + i;
                 sums.expect[at] = near((Bounded::exact(before[at]) + bounded, before[at] + twin));
@@ -335,9 +347,15 @@ impl Builder {
         self.push(Buffer { expect: Vec::new(), ..values });
         self.push(sums);
         self.push(histogram);
-        self.push(Buffer::written("broken", &vec![0u32; tasks]));
+        self.push(broken);
         let kernel = kernels::plain("loss_sums");
         self.dispatch(kernel, loss::workgroups(self.place()));
+    }
+
+    /// The steps from which tasks' losses were not finite: some were before, where some are in this step.
+    fn marks_before(&mut self, tasks: usize) -> Vec<u32> {
+        let some = matches!(self.case.class, Class::Overflow | Class::NotFinite);
+        (0..tasks).map(|_| if some { self.scene.draw.one_of(&[0, 0, STEP as u32 - 1]) } else { 0 }).collect()
     }
 
     // ---- arenas ---------------------------------------------------------------------------------------------------

@@ -2,7 +2,9 @@
 //!
 //! A case holds all that an implementation of WebGPU needs to run it, so that others than wgpu can (`export`).
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 
 use super::bounded::Bounded;
 use crate::kernels::{Kernel, Workgroups};
@@ -16,6 +18,8 @@ pub enum Expect {
     Free,
     /// These bits.
     Bits(u32),
+    /// A float that is not finite. Whether it is infinite or NaN, and which, differs between devices.
+    NotFinite,
     /// A float within `bound` of `value`.
     Near {
         value: f64,
@@ -67,6 +71,10 @@ pub enum Class {
     EmptyBags,
     /// A loss was not finite before: nothing may change.
     Broken,
+    /// So large that squares overflow, and some sums.
+    Overflow,
+    /// Some are infinite, and some NaN.
+    NotFinite,
 }
 
 impl fmt::Display for Class {
@@ -82,6 +90,8 @@ impl fmt::Display for Class {
             Self::OneId => "one id",
             Self::EmptyBags => "empty bags",
             Self::Broken => "broken",
+            Self::Overflow => "overflow",
+            Self::NotFinite => "not finite",
         })
     }
 }
@@ -138,11 +148,18 @@ pub const POISON: u32 = 0x7fc0_dead;
 
 /// A float as the reference has it, in bounded numbers and in f32.
 pub fn near((bounded, twin): (Bounded, f32)) -> Expect {
-    let (value, bound, expected_error) = (bounded.value(), bounded.error(), bounded.expected_error());
-    Expect::Near { value, bound, expected_error, twin }
+    let ((value, bound), expected_error) = (bounded.value_and_error(), bounded.expected_error());
+    match value.is_finite() {
+        false => Expect::NotFinite,
+        true if bound.is_nan() => Expect::Free,
+        true => Expect::Near { value, bound, expected_error, twin },
+    }
 }
 
-/// Invocations of a kernel's workgroup.
+/// Invocations of the workgroup of a kernel that comes in one form.
 pub fn group(kernel: Kernel) -> u32 {
-    crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0]
+    // Each case asks, and reading a shader takes longer than many a case.
+    static GROUPS: Mutex<BTreeMap<&str, u32>> = Mutex::new(BTreeMap::new());
+    let mut groups = GROUPS.lock().unwrap_or_else(PoisonError::into_inner);
+    *groups.entry(kernel.entry).or_insert_with(|| crate::gpu::reflect(&kernel.source, kernel.entry).workgroup_size[0])
 }

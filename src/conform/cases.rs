@@ -38,10 +38,11 @@ pub enum Form {
 
 /// Every kernel in every variant that a device can run.
 pub fn targets(abilities: Abilities) -> Vec<Target> {
-    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allows_level(v.tile));
     // Norms over the batch lie between the ops, so tiles and lanes are no matter.
     let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile && v.lanes <= 64).map(Form::BatchNorm);
-    let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile)).map(Form::WeightGrad);
+    let weight_grads =
+        WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile)).map(Form::WeightGrad);
     let mut targets = Vec::new();
     for op in ops() {
         let forms: Vec<Form> = match op {
@@ -57,7 +58,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
         };
         targets.extend(forms.into_iter().map(|form| Target::Op(op, form)));
     }
-    let products = roof::PRODUCTS.into_iter().filter(|p| abilities.allow(p.tile)).map(Target::Product);
+    let products = roof::PRODUCTS.into_iter().filter(|p| abilities.allows_level(p.tile)).map(Target::Product);
     targets.extend(products);
     targets.extend([Target::RoofCopy, Target::RoofMultiplyAdd]);
     targets
@@ -102,26 +103,33 @@ impl Target {
 
     /// The classes of inputs that are something of their own to this kernel.
     pub fn classes(self) -> &'static [Class] {
-        use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, OneHot, OneId, SaturatedGates, Tiny};
+        use Class::{AllEqual, Broken, EmptyBags, Huge, LargeLogits, Normal, NotFinite, OneHot, OneId, Overflow};
+        use Class::{SaturatedGates, Tiny};
         match self {
             Self::Op(StepOp::Gather, _) => &[Normal],
             Self::Op(StepOp::EmbeddingRows, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingMarks, _) => &[Normal, OneId, EmptyBags],
             Self::Op(StepOp::EmbeddingForward, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, OneId, EmptyBags],
+            // Norms over the batch leave no row as it is.
+            Self::Op(StepOp::LevelForward(_), Form::Level(_)) => {
+                &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates, NotFinite]
+            }
             Self::Op(StepOp::LevelForward(_) | StepOp::LevelInputGrad(_), _) => {
                 &[Normal, Tiny, Huge, AllEqual, OneHot, SaturatedGates]
             }
             Self::Op(StepOp::Towers, _) => &[Normal, Tiny, Huge, AllEqual, OneHot, LargeLogits],
-            Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits],
+            Self::Op(StepOp::LossSums, _) => &[Normal, Tiny, Huge, AllEqual, LargeLogits, Overflow, NotFinite],
             Self::Op(StepOp::WeightGrad | StepOp::NormGrad, _) => &[Normal, Tiny, Huge, AllEqual, OneHot],
-            Self::Op(StepOp::Optimizer | StepOp::NormStatistics, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
-            Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags],
+            Self::Op(StepOp::Optimizer, _) => &[Normal, Tiny, Huge, AllEqual, Broken, Overflow, NotFinite],
+            Self::Op(StepOp::NormStatistics, _) => &[Normal, Tiny, Huge, AllEqual, Broken],
+            Self::Op(StepOp::ClipSquares, _) => &[Normal, Tiny, Huge, OneId, EmptyBags, Overflow, NotFinite],
             Self::Op(StepOp::ClipParts | StepOp::ClipFactor | StepOp::ClipGradients, _) => {
-                &[Normal, Tiny, Huge, AllEqual]
+                &[Normal, Tiny, Huge, AllEqual, Overflow, NotFinite]
             }
-            Self::Op(StepOp::EmbeddingUpdate | StepOp::EmbeddingOthers, _) => {
-                &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken]
+            Self::Op(StepOp::EmbeddingUpdate, _) => {
+                &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken, Overflow, NotFinite]
             }
+            Self::Op(StepOp::EmbeddingOthers, _) => &[Normal, Tiny, Huge, AllEqual, OneId, EmptyBags, Broken],
             Self::Product(_) => &[Normal, Tiny, Huge, OneHot],
             Self::RoofCopy | Self::RoofMultiplyAdd => &[Normal],
         }

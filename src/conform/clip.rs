@@ -2,7 +2,7 @@
 
 use super::bounded::Bounded;
 use super::builder::Builder;
-use super::case::{Buffer, Expect, POISON, group, near};
+use super::case::{Buffer, Class, Expect, POISON, group, near};
 use crate::kernels::{self, clip, weight_grad};
 use crate::reference::{Of, Real, clip as twin};
 
@@ -57,7 +57,12 @@ impl Builder {
 
     pub(super) fn clip_gradients(&mut self) {
         let plan = self.scene.plan.clone();
-        let (slots, factor) = (self.slots_of_gradients(), self.scene.draw.one_of(&[1.0, 0.75, 1e-3]));
+        let factors: &[f32] = match self.case.class {
+            Class::Overflow => &[0.0],
+            Class::NotFinite => &[0.0, f32::NAN],
+            _ => &[1.0, 0.75, 1e-3],
+        };
+        let (slots, factor) = (self.slots_of_gradients(), self.scene.draw.one_of(factors));
         let scaled = |x: f32| near((Bounded::exact(x) * Bounded::exact(factor), x * factor));
         let mut slot = self.arena("slot", Of::Grads, &[plan.input_slot], &[]);
         let t = plan.tensor(plan.input_slot);

@@ -13,15 +13,13 @@ use super::cases::targets;
 use super::report::SCHEMA_VERSION;
 use super::run::Options;
 use crate::gpu::{BindingKind, reflect};
-use crate::kernels::variant::{Abilities, Processor};
-
-/// Of an implementation that can run every kernel.
-const EVERY_KERNEL: Abilities = Abilities { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false };
+use crate::kernels::variant::Abilities;
 
 /// Stand for a bound, where a word is not a float within one.
 const KEPT: f64 = -1.0;
 const FREE: f64 = -2.0;
 const BITS: f64 = -3.0;
+const NOT_FINITE: f64 = -4.0;
 
 #[derive(Serialize)]
 struct Manifest {
@@ -92,23 +90,22 @@ pub fn export(folder: &Path, options: &Options) -> anyhow::Result<usize> {
         cases: Vec::new(),
     };
     let mut shaders = BTreeMap::new();
-    for target in targets(EVERY_KERNEL) {
-        for case in options.cases_of(target) {
-            let file = format!("cases/{}.bin", manifest.cases.len());
-            let (bytes, buffers) = words(&case.buffers);
-            std::fs::File::create(folder.join(&file))?.write_all(&bytes)?;
-            manifest.cases.push(CaseEntry {
-                id: case.id(),
-                kernel: case.kernel.clone(),
-                variant: case.variant.clone(),
-                class: case.class.to_string(),
-                kinks: case.kinks,
-                dispatches: case.dispatches.iter().map(|d| dispatch(&case, d, &mut shaders)).collect(),
-                buffers,
-                file,
-            });
-        }
-    }
+    options.each_case(&targets(Abilities::EVERY_KERNEL), |case, _| {
+        let file = format!("cases/{}.bin", manifest.cases.len());
+        let (bytes, buffers) = words(&case.buffers);
+        std::fs::File::create(folder.join(&file))?.write_all(&bytes)?;
+        manifest.cases.push(CaseEntry {
+            id: case.id(),
+            kernel: case.kernel.clone(),
+            variant: case.variant.clone(),
+            class: case.class.to_string(),
+            kinks: case.kinks,
+            dispatches: case.dispatches.iter().map(|d| dispatch(&case, d, &mut shaders)).collect(),
+            buffers,
+            file,
+        });
+        anyhow::Ok(())
+    })?;
     anyhow::ensure!(!manifest.cases.is_empty(), "no case fits --filter");
     for (file, wgsl) in shaders {
         std::fs::write(folder.join(file), wgsl)?;
@@ -164,6 +161,7 @@ fn value_and_bound(expect: &Expect) -> (f64, f64) {
         Expect::Kept => (0.0, KEPT),
         Expect::Free => (0.0, FREE),
         Expect::Bits(bits) => (f64::from(bits), BITS),
+        Expect::NotFinite => (0.0, NOT_FINITE),
         Expect::Near { value, bound, .. } => (value, bound),
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Expect};
+use super::case::{Buffer, Case, Expect};
 use crate::gpu::Replayed;
 
 /// The float that used most of its bound, or broke it.
@@ -78,6 +78,9 @@ impl Digest {
     }
 }
 
+/// Stands in a digest for a float that is not finite.
+const NOT_FINITE: u32 = 0x7fc0_0000;
+
 /// Holds a replay against a case. The digest goes on from that of the cases before.
 pub fn judge(case: &Case, replayed: &Replayed, digest: Digest) -> Verdict {
     let mut verdict = Verdict { digest, ..Verdict::default() };
@@ -90,39 +93,78 @@ pub fn judge(case: &Case, replayed: &Replayed, digest: Digest) -> Verdict {
     verdict
 }
 
-/// Disturbs one word of each buffer and expects that to be found; names the buffers where it was not.
-pub fn control(case: &Case, replayed: &Replayed) -> Vec<&'static str> {
-    let unseen = |&number: &usize| {
-        let Some((at, word)) = disturbance(case, number) else { return false };
-        let mut after = replayed.buffers[number].clone();
-        after[at] = word;
-        let mut verdict = Verdict::default();
-        judge_buffer(case, number, &after, &mut verdict);
-        verdict.failures.is_empty()
+/// Whether a second replay gave the same bits wherever a case expects anything.
+pub fn is_same(case: &Case, replayed: &Replayed, again: &Replayed) -> bool {
+    let is_free = |expect: Option<&Expect>| matches!(expect, Some(Expect::Free));
+    let same = |(buffer, (a, b)): (&Buffer, (&Vec<u32>, &Vec<u32>))| {
+        a == b || a.iter().zip(b).enumerate().all(|(at, (a, b))| a == b || is_free(buffer.expect.get(at)))
     };
+    let pairs = replayed.buffers.iter().zip(&again.buffers);
+    replayed.overrun == again.overrun && case.buffers.iter().zip(pairs).all(same)
+}
+
+/// Disturbs words of each buffer, one at a time, and expects that to be found; names the buffers where it was not.
+pub fn control(case: &Case) -> Vec<&'static str> {
+    let is_seen = |number: usize, (at, word): (usize, u32)| case.buffers[number].word(at).judge(word).is_some();
+    let unseen = |&number: &usize| !disturbances(&case.buffers[number]).into_iter().all(|word| is_seen(number, word));
     (0..case.buffers.len()).filter(unseen).map(|number| case.buffers[number].name).collect()
 }
 
-/// A word that a buffer must not hold: of the float with the tightest bound a little more than that off, else of the
-/// first word that must hold certain bits other ones.
-fn disturbance(case: &Case, number: usize) -> Option<(usize, u32)> {
-    let buffer = &case.buffers[number];
-    let bounds = buffer.expect.iter().enumerate().filter_map(|(at, expect)| match expect {
+/// Words that a buffer must not hold, with their places: of the float with the tightest bound a little more than that
+/// off, else of the first word that must hold certain bits other ones; and a finite number where none may be.
+fn disturbances(buffer: &Buffer) -> Vec<(usize, u32)> {
+    let places = || buffer.expect.iter().enumerate();
+    let bounds = places().filter_map(|(at, expect)| match expect {
         Expect::Near { value, bound, .. } if bound.is_finite() => Some((at, *value, *bound)),
         _ => None,
     });
-    if let Some((at, value, bound)) = bounds.min_by(|a, b| a.2.total_cmp(&b.2)) {
+    let near = bounds.min_by(|a, b| a.2.total_cmp(&b.2)).map(|(at, value, bound)| {
         // Farther than the bound and than f32 can round.
         let off = value + 1.5 * bound + value.abs() * 2f64.powi(-22) + 1e-44;
-        return Some((at, (off as f32).to_bits()));
-    }
-    let words = buffer.words.iter().enumerate().zip(&buffer.expect);
-    let mut exact = words.filter_map(|((at, before), expect)| match expect {
-        Expect::Bits(bits) => Some((at, bits ^ 1)),
-        Expect::Kept => Some((at, before ^ 1)),
-        _ => None,
+        (at, (off as f32).to_bits())
     });
-    exact.next().or_else(|| (buffer.expect.is_empty() && !buffer.words.is_empty()).then(|| (0, buffer.words[0] ^ 1)))
+    let exact = || {
+        (0..buffer.words.len()).find_map(|at| match buffer.word(at).expect {
+            Expect::Bits(bits) => Some((at, bits ^ 1)),
+            Expect::Kept => Some((at, buffer.words[at] ^ 1)),
+            _ => None,
+        })
+    };
+    let not_finite = places().find(|(_, expect)| matches!(expect, Expect::NotFinite)).map(|(at, _)| (at, 0));
+    near.or_else(exact).into_iter().chain(not_finite).collect()
+}
+
+/// A word before a case's dispatches, and what must be there behind them.
+struct Word {
+    before: u32,
+    expect: Expect,
+}
+
+impl Buffer {
+    fn word(&self, at: usize) -> Word {
+        Word { before: self.words[at], expect: self.expect.get(at).copied().unwrap_or(Expect::Kept) }
+    }
+}
+
+impl Word {
+    /// What is wrong with a word that is there afterwards.
+    fn judge(&self, after: u32) -> Option<String> {
+        let actual = f32::from_bits(after);
+        match self.expect {
+            Expect::Kept if after != self.before => {
+                Some(format!("was to be kept, and went from {:#x} to {after:#x}", self.before))
+            }
+            Expect::Bits(bits) if after != bits => Some(format!("is {after:#x}, and must be {bits:#x}")),
+            Expect::NotFinite if actual.is_finite() => Some(format!("is {actual:e}, and must be infinite or NaN")),
+            // NaN and infinities never hold.
+            Expect::Near { value, bound, .. }
+                if !(actual.is_finite() && (f64::from(actual) - value).abs() <= bound) =>
+            {
+                Some(format!("is {actual:e}, and must be {value:e} within {bound:e}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 fn judge_buffer(case: &Case, number: usize, after: &[u32], verdict: &mut Verdict) {
@@ -132,56 +174,53 @@ fn judge_buffer(case: &Case, number: usize, after: &[u32], verdict: &mut Verdict
         _ => largest,
     });
     let mut failures = 0;
-    let mut fail = |verdict: &mut Verdict, index: usize, message: String| {
-        failures += 1;
-        if failures <= TOLD {
-            verdict.failures.push(format!("{}: {}[{index}] {message}", case.id(), buffer.name));
-        }
-    };
-    for (index, (&before, &after)) in buffer.words.iter().zip(after).enumerate() {
-        let expect = buffer.expect.get(index).copied().unwrap_or(Expect::Kept);
-        match expect {
+    let mut worst = None;
+    for (index, &after) in after.iter().enumerate().take(buffer.words.len()) {
+        let word = buffer.word(index);
+        let failure = word.judge(after);
+        match word.expect {
             Expect::Free => verdict.free += 1,
-            Expect::Kept => {
-                verdict.exact += 1;
-                if after != before {
-                    fail(verdict, index, format!("was to be kept, and went from {before:#x} to {after:#x}"));
-                }
-            }
-            Expect::Bits(bits) => {
+            Expect::Kept => verdict.exact += 1,
+            Expect::Bits(_) => {
                 verdict.exact += 1;
                 verdict.digest.add(after);
-                if after != bits {
-                    fail(verdict, index, format!("is {after:#x}, and must be {bits:#x}"));
-                }
+            }
+            Expect::NotFinite => {
+                verdict.exact += 1;
+                verdict.digest.add(if failure.is_some() { after } else { NOT_FINITE });
             }
             Expect::Near { value, bound, expected_error, twin } => {
-                let actual = f32::from_bits(after);
-                let error = (f64::from(actual) - value).abs();
+                let error = (f64::from(f32::from_bits(after)) - value).abs();
                 verdict.elements += 1;
                 verdict.digest.add(after);
                 verdict.loose += usize::from(bound > largest && bound > 0.0);
                 verdict.twin_equal += usize::from(after == twin.to_bits());
                 verdict.warnings += usize::from(error > expected_error);
-                // NaN and infinities never hold.
-                let share = if error == 0.0 { 0.0 } else { error / bound };
-                let holds = actual.is_finite() && error <= bound;
-                if !holds {
-                    fail(verdict, index, format!("is {actual:e}, and must be {value:e} within {bound:e}"));
-                }
-                if verdict.worst.is_none() || share > verdict.largest_share || !holds {
-                    verdict.largest_share = if holds { share } else { f64::INFINITY };
-                    verdict.worst = Some(Worst {
-                        case: case.id(),
-                        buffer: buffer.name.into(),
-                        index,
-                        actual: f64::from(actual),
-                        expected: value,
-                        error,
-                        bound,
-                    });
+                let share = if failure.is_some() {
+                    f64::INFINITY
+                } else if error == 0.0 {
+                    0.0
+                } else {
+                    error / bound
+                };
+                if verdict.worst.is_none() && worst.is_none() || share > verdict.largest_share || failure.is_some() {
+                    verdict.largest_share = share;
+                    worst = Some((index, error));
                 }
             }
         }
+        if let Some(message) = failure {
+            failures += 1;
+            if failures <= TOLD {
+                verdict.failures.push(format!("{}: {}[{index}] {message}", case.id(), buffer.name));
+            }
+        }
+    }
+    if let Some((index, error)) = worst
+        && let Expect::Near { value: expected, bound, .. } = buffer.expect[index]
+    {
+        let actual = f64::from(f32::from_bits(after[index]));
+        verdict.worst =
+            Some(Worst { case: case.id(), buffer: buffer.name.into(), index, actual, expected, error, bound });
     }
 }

@@ -4,8 +4,10 @@
 //! [`targets`] lists the kernels in their variants, each makes its [`Case`]s, and [`run`] replays them on an adapter and
 //! holds what comes back against what the reference makes of the same inputs in [`Bounded`] numbers.
 
+mod ahead;
 mod batch_norms;
 mod bounded;
+mod bounded_product;
 mod builder;
 mod case;
 mod cases;
@@ -34,4 +36,4 @@ pub use export::export;
 pub use judge::{Digest, Verdict, Worst, control, judge};
 pub use known::{KNOWN, Known};
 pub use report::{AdapterName, Drift, KernelReport, ModelReport, Report, Reports, SCHEMA_VERSION};
-pub use run::{Options, check, run};
+pub use run::{Device, Options, check, run};

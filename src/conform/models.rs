@@ -1,7 +1,10 @@
 //! Whole models: parameters after some steps on an adapter, beside the reference in f64 and in f32.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use rayon::prelude::*;
+
+use super::ahead::in_order;
 use super::case::Class;
 use super::report::{Drift, ModelReport};
 use super::scene::{Draw, batches, family_plan};
@@ -44,52 +47,99 @@ pub const FAMILIES: [(&str, &str); 5] = [
     ),
 ];
 
-/// Trains each family.
-///
-/// # Errors
-/// The device's.
-pub fn run(gpu: &Gpu, seed: u64) -> Result<Vec<ModelReport>, ExecutorError> {
-    FAMILIES.into_iter().map(|(family, model)| of_family(gpu, seed, family, model)).collect()
+/// A family, and what the reference makes of it.
+pub struct Model {
+    family: &'static str,
+    plan: Arc<Plan>,
+    start: Parameters<f32>,
+    batches: Vec<Batch>,
+    exact: Run<f64>,
+    twins: Mutex<Twins>,
 }
 
-fn of_family(gpu: &Gpu, seed: u64, family: &str, model: &str) -> Result<ModelReport, ExecutorError> {
-    let mut draw = Draw::new(crate::seed::derive(seed, family), Class::Normal);
-    let plan = family_plan(model);
-    let start = Parameters::init(&plan, crate::seed::derive(seed, "init"));
-    let batches = batches(&plan, ROWS, BATCHES, &mut draw);
-    let exact = reference_run(&plan, start.map(f64::from), &batches);
-    let adapter = adapter_run(gpu, &plan, &start, &batches)?;
-    let again = adapter_run(gpu, &plan, &start, &batches)?;
-    let off = |run: &Run<f32>| -> Vec<Off> { run.iter().zip(&exact).map(|(a, b)| Off::of(a, b, &start)).collect() };
-    let own = off(&adapter);
-    let mut twins = vec![Off::default(); STEPS.len()];
-    let mut runs = 0;
-    for count in TWINS {
-        while runs < count {
-            let begin = if runs == 0 { start.clone() } else { nudged(&start, &mut draw) };
-            let run = off(&reference_run(&plan, begin, &batches));
-            twins.iter_mut().zip(run).for_each(|(largest, off)| *largest = largest.max(off));
-            runs += 1;
-        }
-        if own.iter().zip(&twins).all(|(own, twin)| own.holds(twin)) {
-            break;
-        }
+/// Runs of the reference in f32.
+struct Twins {
+    /// What their beginnings are drawn from.
+    draw: Draw,
+    /// The largest drift and loss of so many runs, as [`TWINS`] counts them.
+    largest: Vec<Vec<Off>>,
+}
+
+/// Calls `take` with each family in turn; the reference trains the next ones meanwhile.
+///
+/// # Errors
+/// The first that `take` gives.
+pub fn run<E>(seed: u64, mut take: impl FnMut(&Model) -> Result<(), E>) -> Result<(), E> {
+    in_order(FAMILIES, |(family, model)| Model::new(seed, family, model), |model| take(&model))
+}
+
+impl Model {
+    fn new(seed: u64, family: &'static str, model: &str) -> Self {
+        let mut draw = Draw::new(crate::seed::derive(seed, family), Class::Normal);
+        let plan = family_plan(model);
+        let start = Parameters::init(&plan, crate::seed::derive(seed, "init"));
+        let batches = batches(&plan, ROWS, BATCHES, &mut draw);
+        let exact = reference_run(&plan, start.map(f64::from), &batches);
+        let twins = Mutex::new(Twins { draw, largest: Vec::new() });
+        let model = Self { family, plan, start, batches, exact, twins };
+        model.twins(0);
+        model
     }
-    let mut report =
-        ModelReport { family: family.into(), drifts: Vec::new(), deterministic: true, failures: Vec::new() };
-    for (i, (own, twin)) in own.iter().zip(&twins).enumerate() {
-        let steps = STEPS[i] as usize;
-        if !own.holds(twin) {
-            report.failures.push(format!(
-                "{family}: after {steps} steps off by {:.1e}, its loss by {:.1e}; the reference in f32 by {:.1e} and {:.1e} at \
-                 the most, over {runs} runs",
-                own.drift, own.loss, twin.drift, twin.loss
-            ));
+
+    /// The largest drift and loss of `TWINS[more]` runs of the reference in f32.
+    fn twins(&self, more: usize) -> Vec<Off> {
+        let mut twins = self.twins.lock().unwrap_or_else(PoisonError::into_inner);
+        while twins.largest.len() <= more {
+            let before = twins.largest.len().checked_sub(1);
+            let (from, to) = (before.map_or(0, |before| TWINS[before]), TWINS[twins.largest.len()]);
+            let mut begin =
+                |run: usize| if run == 0 { self.start.clone() } else { nudged(&self.start, &mut twins.draw) };
+            let starts: Vec<Parameters<f32>> = (from..to).map(&mut begin).collect();
+            let run = |start| self.off(&reference_run(&self.plan, start, &self.batches));
+            let runs: Vec<Vec<Off>> = starts.into_par_iter().map(run).collect();
+            let mut largest = before.map_or_else(|| vec![Off::default(); STEPS.len()], |b| twins.largest[b].clone());
+            for run in runs {
+                largest.iter_mut().zip(run).for_each(|(largest, off)| *largest = largest.max(off));
+            }
+            twins.largest.push(largest);
         }
-        report.deterministic &= adapter[i].0.map(f32::to_bits) == again[i].0.map(f32::to_bits);
-        report.drifts.push(Drift { steps, adapter: own.drift, twin: twin.drift, loss: own.loss });
+        twins.largest[more].clone()
     }
-    Ok(report)
+
+    fn off(&self, run: &Run<f32>) -> Vec<Off> {
+        run.iter().zip(&self.exact).map(|(a, b)| Off::of(a, b, &self.start)).collect()
+    }
+
+    /// Trains it on a device, twice.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn on(&self, gpu: &Gpu) -> Result<ModelReport, ExecutorError> {
+        let adapter = adapter_run(gpu, &self.plan, &self.start, &self.batches)?;
+        let again = adapter_run(gpu, &self.plan, &self.start, &self.batches)?;
+        let (own, mut twins, mut runs) = (self.off(&adapter), self.twins(0), TWINS[0]);
+        for (more, count) in TWINS.into_iter().enumerate().skip(1) {
+            if !own.iter().zip(&twins).all(|(own, twin)| own.holds(twin)) {
+                (twins, runs) = (self.twins(more), count);
+            }
+        }
+        let family = self.family;
+        let mut report =
+            ModelReport { family: family.into(), drifts: Vec::new(), deterministic: true, failures: Vec::new() };
+        for (i, (own, twin)) in own.iter().zip(&twins).enumerate() {
+            let steps = STEPS[i] as usize;
+            if !own.holds(twin) {
+                report.failures.push(format!(
+                    "{family}: after {steps} steps off by {:.1e}, its loss by {:.1e}; the reference in f32 by {:.1e} and \
+                     {:.1e} at the most, over {runs} runs",
+                    own.drift, own.loss, twin.drift, twin.loss
+                ));
+            }
+            report.deterministic &= adapter[i].0.map(f32::to_bits) == again[i].0.map(f32::to_bits);
+            report.drifts.push(Drift { steps, adapter: own.drift, twin: twin.drift, loss: own.loss });
+        }
+        Ok(report)
+    }
 }
 
 /// How far a run is off after some steps.

@@ -43,7 +43,9 @@ impl Samples<'_> {
         let mut counts = vec![before; expect.len()];
         let mut edges = Vec::new();
         for (z, y) in self.each() {
-            let at = usize::from(y > 0.5) * metrics::BINS + metrics::bin(z).unwrap_or(0);
+            // NaN is not counted.
+            let Some(bin) = metrics::bin(z) else { continue };
+            let at = usize::from(y > 0.5) * metrics::BINS + bin;
             counts[at] += 1;
             let place = f64::from(z - metrics::LOWEST) * f64::from(metrics::BINS_PER_UNIT);
             if (place - place.round()).abs() < 1e-3 {

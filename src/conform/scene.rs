@@ -105,7 +105,19 @@ impl Draw {
                     0.0
                 }
             }
+            Class::Overflow if self.rng.random_bool(0.5) => sign * 10f64.powf(self.rng.random_range(23.0..38.0)) as f32,
+            Class::NotFinite if self.rng.random_range(0..16) == 0 => {
+                self.one_of(&[f32::INFINITY, f32::NEG_INFINITY, f32::NAN])
+            }
             _ => self.normal(),
+        }
+    }
+
+    /// Numbers that the model has before the step: finite, where it is the step's that are not.
+    fn kept_numbers(&mut self, count: usize) -> Vec<f32> {
+        match self.class {
+            Class::Overflow | Class::NotFinite => (0..count).map(|_| self.normal()).collect(),
+            _ => self.numbers(count),
         }
     }
 
@@ -115,7 +127,7 @@ impl Draw {
 
     /// Means, or variances, which are not negative.
     pub fn statistics(&mut self, of: Statistic, count: usize) -> Vec<f32> {
-        let numbers = self.numbers(count);
+        let numbers = self.kept_numbers(count);
         if of == Statistic::Mean { numbers } else { numbers.into_iter().map(f32::abs).collect() }
     }
 }
@@ -266,7 +278,7 @@ fn input(dims: [usize; 3], dense: usize) -> Input {
 fn parameters(plan: &Plan, draw: &mut Draw) -> Parameters<f32> {
     let mut parameters = Parameters::zeros(plan);
     for p in &plan.embedding.parameters {
-        p.pack(&draw.numbers(p.rows * p.cols), &mut parameters.embedding);
+        p.pack(&draw.kept_numbers(p.rows * p.cols), &mut parameters.embedding);
     }
     for p in &plan.dense.parameters {
         let scale = match draw.class {
@@ -305,7 +317,7 @@ fn moments(plan: &Plan, moment: usize, draw: &mut Draw) -> Parameters<f32> {
     let mut moments = Parameters::zeros(plan);
     for (layout, block) in [(&plan.embedding, &mut moments.embedding), (&plan.dense, &mut moments.dense)] {
         for p in &layout.parameters {
-            let mut values = draw.numbers(p.rows * p.cols);
+            let mut values = draw.kept_numbers(p.rows * p.cols);
             if moment == 1 {
                 values.iter_mut().for_each(|x| *x = x.abs());
             }
@@ -319,6 +331,7 @@ fn dataset(plan: &Plan, rows: usize, draw: &mut Draw) -> Dataset {
     let tasks = &plan.tasks;
     let label = |draw: &mut Draw, i: usize| match tasks[i % tasks.len()].kind {
         TaskKind::Binary => f32::from(u8::from(draw.rng.random_bool(0.4))),
+        TaskKind::Regression if draw.class == Class::Overflow => draw.number(),
         TaskKind::Regression => draw.normal(),
     };
     let masks: Vec<f32> = (0..rows * tasks.len()).map(|_| f32::from(u8::from(draw.rng.random_bool(0.66)))).collect();

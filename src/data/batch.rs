@@ -1,19 +1,9 @@
-//! Batches: rows gathered from a dataset, formed in a background thread while the device works.
+//! Batches: rows gathered from a data set and laid out for a device.
 
-use std::panic::resume_unwind;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
-use super::dataset::Dataset;
-use super::error::DataError;
-use super::segments::{Bags, Segments};
-use super::shards::TrainRows;
+use super::dataset::{BagColumn, Dataset};
+use super::segments::{Bags, Numbering, Segments};
 use crate::plan::Input;
 
 /// Rows of a dataset, laid out for a device.
@@ -69,211 +59,117 @@ pub struct Forming {
 impl Batch {
     /// Gathers the rows of `order`, in that order.
     pub fn gather(dataset: &Dataset, input: &Input, order: &[u32], contents: Contents) -> Self {
-        Self::form(dataset, input, order, contents).0
-    }
-
-    fn form(dataset: &Dataset, input: &Input, order: &[u32], contents: Contents) -> (Self, Forming) {
-        let start = Instant::now();
-        let is_held = contents == Contents::NumbersAndSegments;
-        let held = is_held.then(|| Held { order: order.to_vec(), labelled: labelled(dataset, order) });
-        let matrix = |matrix: &[f32]| if is_held { Vec::new() } else { gather_rows(matrix, dataset.rows, order) };
-        let [dense, labels, masks] = [&dataset.dense, &dataset.labels, &dataset.masks].map(|m| matrix(m));
-        let (mut bag_starts, mut ids) = (Vec::with_capacity(dataset.bags.len() * order.len() + 1), Vec::new());
-        let (has_weights, mut weights) = (input.has_weights(), Vec::new());
-        ids.reserve(dataset.bags.len() * order.len());
-        bag_starts.push(0);
-        for bags in &dataset.bags {
-            for row in order {
-                ids.extend_from_slice(bags.row(*row as usize));
-                bag_starts.push(ids.len() as u32);
-                if has_weights {
-                    weights.extend_from_slice(bags.weights(*row as usize));
-                    weights.resize(ids.len(), 1.0);
-                }
-            }
-        }
-        let sort = Instant::now();
-        let table_of: Vec<usize> = input.bag_fields().into_iter().map(|(_, table, _)| table).collect();
-        let list_bags = contents != Contents::Values;
-        let tables = input.tables.len();
-        let bags = Bags { rows: order.len(), starts: &bag_starts, weights: &weights };
-        let segments = Segments::number(tables, &table_of, bags, &mut ids, list_bags);
-        let forming = Forming { start, sort, end: Instant::now() };
-        (Self { rows: order.len(), dense, bag_starts, ids, weights, labels, masks, segments, held }, forming)
+        let mut batch = Self::default();
+        Former::new(input, contents).form(dataset, order, false, &mut batch);
+        batch
     }
 }
 
-/// Rows of a matrix of `rows` rows.
-fn gather_rows(matrix: &[f32], rows: usize, order: &[u32]) -> Vec<f32> {
+/// Forms the batches of a model. Keeps its memory from one batch to the next.
+pub(super) struct Former {
+    contents: Contents,
+    has_weights: bool,
+    numbering: Numbering,
+}
+
+impl Former {
+    pub fn new(input: &Input, contents: Contents) -> Self {
+        let table_of = input.bag_fields().into_iter().map(|(_, table, _)| table).collect();
+        let numbering = Numbering::new(input.tables.len(), table_of, contents != Contents::Values);
+        Self { contents, has_weights: input.has_weights(), numbering }
+    }
+
+    /// Replaces a batch with the rows of `order`, in its memory. `all_labelled` says that every row is in the mask of every
+    /// task, so that they need not be counted.
+    pub fn form(&mut self, dataset: &Dataset, order: &[u32], all_labelled: bool, batch: &mut Batch) -> Forming {
+        let start = Instant::now();
+        batch.rows = order.len();
+        for matrix in [&mut batch.dense, &mut batch.labels, &mut batch.masks] {
+            matrix.clear();
+        }
+        if self.contents == Contents::NumbersAndSegments {
+            let held = batch.held.get_or_insert_default();
+            held.order.clear();
+            held.order.extend_from_slice(order);
+            count_labelled(dataset, order, all_labelled, &mut held.labelled);
+        } else {
+            batch.held = None;
+            gather_rows(&dataset.dense, dataset.rows, order, &mut batch.dense);
+            gather_rows(&dataset.labels, dataset.rows, order, &mut batch.labels);
+            gather_rows(&dataset.masks, dataset.rows, order, &mut batch.masks);
+        }
+        self.gather_bags(dataset, order, batch);
+        let sort = Instant::now();
+        let Batch { rows, bag_starts, ids, weights, segments, .. } = batch;
+        self.numbering.number(Bags { rows: *rows, starts: bag_starts, weights }, ids, segments);
+        Forming { start, sort, end: Instant::now() }
+    }
+
+    /// Ids as the data set has them, not yet numbers of segments.
+    fn gather_bags(&self, dataset: &Dataset, order: &[u32], batch: &mut Batch) {
+        let Batch { bag_starts, ids, weights, .. } = batch;
+        for (words, room) in [(&mut *bag_starts, 1), (&mut *ids, 0)] {
+            words.clear();
+            words.reserve(dataset.bags.len() * order.len() + room);
+        }
+        weights.clear();
+        bag_starts.push(0);
+        for bags in &dataset.bags {
+            match bags {
+                BagColumn::One(column) => {
+                    ids.extend(order.iter().map(|row| column[*row as usize]));
+                    bag_starts.extend((ids.len() - order.len() + 1..=ids.len()).map(|end| end as u32));
+                }
+                BagColumn::Many { .. } => {
+                    for row in order {
+                        ids.extend_from_slice(bags.row(*row as usize));
+                        bag_starts.push(ids.len() as u32);
+                        if self.has_weights {
+                            weights.extend_from_slice(bags.weights(*row as usize));
+                            weights.resize(ids.len(), 1.0);
+                        }
+                    }
+                }
+            }
+            if self.has_weights {
+                weights.resize(ids.len(), 1.0);
+            }
+        }
+    }
+}
+
+/// Replaces `gathered` with rows of a matrix of `rows` rows.
+fn gather_rows(matrix: &[f32], rows: usize, order: &[u32], gathered: &mut Vec<f32>) {
     let width = matrix.len().checked_div(rows).unwrap_or(0);
-    let mut gathered = Vec::with_capacity(order.len() * width);
+    gathered.clear();
+    gathered.reserve(order.len() * width);
     for row in order {
         gathered.extend_from_slice(&matrix[*row as usize * width..][..width]);
     }
-    gathered
 }
 
 /// Of each task, how many of the rows are in its mask.
-fn labelled(dataset: &Dataset, order: &[u32]) -> Vec<u32> {
+fn count_labelled(dataset: &Dataset, order: &[u32], all_labelled: bool, counts: &mut Vec<u32>) {
     let tasks = dataset.masks.len().checked_div(dataset.rows).unwrap_or(0);
-    let mut counts = vec![0; tasks];
+    counts.clear();
+    if all_labelled {
+        counts.resize(tasks, order.len() as u32);
+        return;
+    }
+    counts.resize(tasks, 0);
     for row in order {
         let masks = &dataset.masks[*row as usize * tasks..][..tasks];
         counts.iter_mut().zip(masks).for_each(|(count, mask)| *count += u32::from(*mask != 0.0));
     }
-    counts
-}
-
-/// The order in which an epoch visits rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// As the dataset has them.
-    File,
-    /// A permutation that seed and epoch decide.
-    Shuffled { seed: u64, epoch: u64 },
-}
-
-impl Order {
-    /// The row numbers of an epoch over `rows` rows.
-    pub fn rows(self, rows: usize) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..rows as u32).collect();
-        if let Self::Shuffled { seed, epoch } = self {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(epoch);
-            order.shuffle(&mut rng);
-        }
-        order
-    }
-}
-
-/// The batches of one epoch, formed ahead in a thread. The last one may be smaller. Dropping it ends the thread.
-///
-/// Rows that are read from files may fail: the batches end early then, and [`Batches::check`] says why.
-pub struct Batches {
-    batches: Option<Receiver<Result<(Batch, Forming), DataError>>>,
-    forming: Option<Forming>,
-    thread: Option<JoinHandle<()>>,
-    left: usize,
-    waited: Duration,
-    failed: Option<DataError>,
-}
-
-/// Batches of an epoch that are there at once: those that wait, one being formed, and one in use.
-pub const BATCHES_AT_ONCE: usize = AHEAD + 2;
-
-/// How many formed batches wait at most.
-pub const AHEAD: usize = 3;
-
-impl Batches {
-    /// `batch_size` 0 counts as 1.
-    pub fn new(
-        rows: impl Into<TrainRows>,
-        input: Arc<Input>,
-        batch_size: usize,
-        order: Order,
-        contents: Contents,
-    ) -> Self {
-        Self::after(0, rows, input, batch_size, order, contents)
-    }
-
-    /// As [`Batches::new`], without the first `done` batches, which are not formed.
-    pub fn after(
-        done: usize,
-        rows: impl Into<TrainRows>,
-        input: Arc<Input>,
-        batch_size: usize,
-        order: Order,
-        contents: Contents,
-    ) -> Self {
-        let (rows, batch_size) = (rows.into(), batch_size.max(1));
-        let left = rows.rows().div_ceil(batch_size).saturating_sub(done);
-        let (sender, batches) = sync_channel(AHEAD);
-        let thread = std::thread::spawn(move || {
-            let mut form =
-                |dataset: &Dataset, rows: &[u32]| sender.send(Ok(Batch::form(dataset, &input, rows, contents))).is_ok();
-            let visited = match rows {
-                TrainRows::Memory(dataset) => {
-                    order.rows(dataset.rows).chunks(batch_size).skip(done).all(|rows| form(&dataset, rows));
-                    Ok(())
-                }
-                TrainRows::Shards(shards) => shards.visit(order, done * batch_size, batch_size, &mut form),
-            };
-            if let Err(error) = visited {
-                // Without a receiver nobody asks.
-                let _ = sender.send(Err(error));
-            }
-        });
-        Self { batches: Some(batches), forming: None, thread: Some(thread), left, waited: Duration::ZERO, failed: None }
-    }
-
-    /// How long `next` has waited for batches that were not formed yet.
-    pub fn waited(&self) -> Duration {
-        self.waited
-    }
-
-    /// Whether the batches ended because there are no more. Rows in memory always do.
-    ///
-    /// # Errors
-    /// Why rows could not be read.
-    pub fn check(&mut self) -> Result<(), DataError> {
-        self.failed.take().map_or(Ok(()), Err)
-    }
-
-    /// When the batch was formed that `next` gave last.
-    pub fn forming(&self) -> Option<Forming> {
-        self.forming
-    }
-}
-
-impl Iterator for Batches {
-    type Item = Batch;
-
-    fn next(&mut self) -> Option<Batch> {
-        let start = Instant::now();
-        let received = self.batches.as_ref().and_then(|batches| batches.recv().ok());
-        self.waited += start.elapsed();
-        match received {
-            Some(Ok((batch, forming))) => {
-                self.left -= 1;
-                self.forming = Some(forming);
-                return Some(batch);
-            }
-            Some(Err(error)) => self.failed = Some(error),
-            None => {}
-        }
-        // The thread has ended: after the last batch, on an error, or because it panicked.
-        self.left = 0;
-        if let Some(Err(panic)) = self.thread.take().map(JoinHandle::join) {
-            resume_unwind(panic);
-        }
-        None
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl ExactSizeIterator for Batches {}
-
-impl Drop for Batches {
-    fn drop(&mut self) {
-        // Without a receiver the thread's next send fails, and it returns.
-        self.batches = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::dataset::BagColumn;
+pub(super) mod tests {
     use super::*;
     use crate::plan::{Field, Pooling, Table};
 
     /// Two bag fields of one table, one dense field between, one bag field of a table before it in order.
-    fn small() -> (Dataset, Input) {
+    pub fn small() -> (Dataset, Input) {
         let bag = |name: &str, table| Field::Bag { name: name.into(), table, pooling: Pooling::Mean };
         let table = |name: &str| Table { name: name.into(), rows: 9, dim: 2 };
         let input = Input {
@@ -357,67 +253,39 @@ mod tests {
     }
 
     #[test]
+    fn a_batch_formed_in_the_memory_of_another_is_as_one_formed_anew() {
+        let (mut dataset, mut input) = small();
+        dataset.masks = vec![1.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+        input.fields[2] = Field::Bag { name: "seen".into(), table: 1, pooling: Pooling::Weighted };
+        let all = [Contents::ValuesAndSegments, Contents::NumbersAndSegments, Contents::Values];
+        let orders: [&[u32]; 4] = [&[2, 0], &[1], &[], &[0, 1, 2]];
+        let mut batch = Batch::default();
+        for contents in all.into_iter().chain(all.into_iter().rev()) {
+            let mut former = Former::new(&input, contents);
+            for order in orders {
+                former.form(&dataset, order, false, &mut batch);
+                assert_eq!(batch, Batch::gather(&dataset, &input, order, contents), "{contents:?}, {order:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn rows_need_not_be_counted_where_all_are_labelled() {
+        let (dataset, input) = small();
+        let mut former = Former::new(&input, Contents::NumbersAndSegments);
+        let counted = [false, true].map(|all_labelled| {
+            let mut batch = Batch::default();
+            former.form(&dataset, &[2, 0], all_labelled, &mut batch);
+            batch
+        });
+        assert_eq!(counted[0], counted[1]);
+        assert_eq!(counted[0].held.as_ref().unwrap().labelled, [2, 2]);
+    }
+
+    #[test]
     fn an_empty_batch_has_one_bag_start_and_no_segments() {
         let (dataset, input) = small();
         let batch = Batch::gather(&dataset, &input, &[], Contents::ValuesAndSegments);
         assert_eq!((batch.rows, batch.bag_starts, batch.segments.starts), (0, vec![0], vec![0]));
-    }
-
-    #[test]
-    fn an_epoch_visits_every_row_once_in_an_order_of_its_own() {
-        let order = |seed, epoch| Order::Shuffled { seed, epoch }.rows(101);
-        let mut sorted = order(1, 0);
-        assert_ne!(sorted, order(1, 1));
-        assert_ne!(sorted, order(2, 0));
-        assert_eq!(sorted, order(1, 0));
-        sorted.sort_unstable();
-        assert_eq!(sorted, Order::File.rows(101));
-    }
-
-    #[test]
-    fn the_last_batch_is_smaller_and_not_dropped() {
-        let (dataset, input) = small();
-        let batches = Batches::new(Arc::new(dataset), Arc::new(input), 2, Order::File, Contents::Values);
-        assert_eq!(batches.len(), 2);
-        assert_eq!(batches.map(|batch| batch.rows).collect::<Vec<_>>(), [2, 1]);
-    }
-
-    #[test]
-    fn batches_after_some_are_the_rest_of_the_epoch() {
-        let (dataset, input) = small();
-        let (dataset, input) = (Arc::new(dataset), Arc::new(input));
-        let order = Order::Shuffled { seed: 5, epoch: 2 };
-        let after = |done| Batches::after(done, dataset.clone(), input.clone(), 1, order, Contents::ValuesAndSegments);
-        let all: Vec<Batch> = after(0).collect();
-        for done in 0..=4 {
-            let rest = after(done);
-            assert_eq!(rest.len(), 3usize.saturating_sub(done));
-            assert_eq!(rest.collect::<Vec<_>>(), all[done.min(3)..]);
-        }
-    }
-
-    #[test]
-    fn each_batch_comes_with_the_times_of_its_own_forming() {
-        let (dataset, input) = small();
-        let mut batches = Batches::new(Arc::new(dataset), Arc::new(input), 1, Order::File, Contents::ValuesAndSegments);
-        assert!(batches.forming().is_none());
-        let mut end: Option<Instant> = None;
-        while batches.next().is_some() {
-            let forming = batches.forming().unwrap();
-            assert!(forming.start <= forming.sort && forming.sort <= forming.end);
-            assert!(end.is_none_or(|end| end <= forming.start), "a batch is formed after the one before it");
-            end = Some(forming.end);
-        }
-    }
-
-    #[test]
-    fn dropping_batches_early_ends_the_thread() {
-        let (dataset, input) = small();
-        let dataset = Arc::new(dataset);
-        let mut batches =
-            Batches::new(Arc::clone(&dataset), Arc::new(input), 1, Order::File, Contents::ValuesAndSegments);
-        assert!(batches.next().is_some());
-        drop(batches);
-        assert_eq!(Arc::strong_count(&dataset), 1);
     }
 }

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod batch;
+mod batches;
 mod bind;
 mod cache;
 mod cells;
@@ -37,7 +38,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use batch::{BATCHES_AT_ONCE, Batch, Batches, Contents, Forming, Held, Order};
+pub use batch::{Batch, Contents, Forming, Held};
+pub use batches::{Batches, Order, batches_at_once};
 pub use cells::{Cells, GroupCells, Part, TextCells};
 pub use dataset::{BagColumn, Dataset};
 pub use error::DataError;

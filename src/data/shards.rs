@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 
-use super::batch::{AHEAD, Order};
+use super::batches::{AHEAD, Order};
 use super::cache::{Shard, from_bytes};
 use super::dataset::Dataset;
 use super::error::DataError;

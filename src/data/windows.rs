@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::batch::Order;
+use super::batches::Order;
 use crate::seed;
 
 /// Shards that are in memory together.

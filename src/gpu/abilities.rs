@@ -1,5 +1,7 @@
 //! What an adapter says of itself that decides which variants of kernels it is offered.
 
+use super::adapter::Choice;
+use super::shader_compiler::ShaderCompiler;
 use crate::kernels::variant::{Abilities, Processor};
 
 /// Vendors' numbers, as PCI and Khronos have them.
@@ -9,13 +11,13 @@ const INTEL: u32 = 0x8086;
 const APPLE: u32 = 0x106b;
 const QUALCOMM: u32 = 0x5143;
 
-pub fn abilities(adapter: &wgpu::Adapter) -> Abilities {
-    let info = adapter.get_info();
+pub fn abilities(choice: &Choice) -> Abilities {
+    let (adapter, info) = (&choice.adapter, choice.adapter.get_info());
     Abilities {
         shares: adapter.features().contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 8,
         processor: processor(&info),
         subgroup: info.subgroup_max_size,
-        by_fxc: false,
+        by_fxc: choice.summary.shader_compiler == Some(ShaderCompiler::Fxc),
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Choice {
 impl Choice {
     /// What decides which variants of kernels the adapter is offered.
     pub fn abilities(&self) -> Abilities {
-        abilities(&self.adapter)
+        abilities(self)
     }
 }
 

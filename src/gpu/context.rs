@@ -89,7 +89,7 @@ impl Context {
             }
         });
         let (max_binding, max_buffer) = (limits.max_storage_buffer_binding_size, limits.max_buffer_size);
-        Ok(Self { device, queue, checks, abilities: abilities(adapter), max_binding, max_buffer, trouble })
+        Ok(Self { device, queue, checks, abilities: abilities(choice), max_binding, max_buffer, trouble })
     }
 
     /// Whether passes can be timed by the GPU.

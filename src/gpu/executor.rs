@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::adapter::Choice;
 use super::context::{Checks, Context};
 use super::loaded::Loaded;
+use super::read_back::ReadBack;
 use super::recorder::Recorder;
 use super::stages::Pipelines;
 use crate::data::{Batch, Dataset};
-use crate::executor::{Broken, Executor, ExecutorError, Progress};
+use crate::executor::{Broken, Executor, ExecutorError, HostTimes, Progress};
 use crate::kernels::clip::{self, Clip};
 use crate::kernels::variant::{Abilities, Variants};
 use crate::kernels::{self, BatchWords, StepOp, loss};
@@ -20,7 +22,7 @@ use crate::plan::{Parameters, Plan, TensorId};
 pub(super) const PREDICTION_BYTES: usize = 64 << 20;
 
 /// Bytes of weight gradients that are read back for their norm at most.
-const GRADIENT_BYTES: u64 = 8 << 20;
+pub(super) const GRADIENT_BYTES: u64 = 8 << 20;
 
 /// An open device with its pipelines, which any number of executors share.
 #[derive(Clone)]
@@ -76,6 +78,10 @@ pub struct GpuExecutor {
     pub(super) loaded: Loaded,
     words: BatchWords,
     recorder: Recorder,
+    read_back: ReadBack,
+    /// The last step's gradient of the dense parameters, where its norm was asked for.
+    gradient: Vec<f64>,
+    host_times: HostTimes,
 }
 
 impl GpuExecutor {
@@ -108,7 +114,8 @@ impl GpuExecutor {
         let loaded = Loaded::new(&context, pipelines, plan, parameters, batch_size, variants, shard_bytes)?;
         context.check()?;
         let (words, recorder) = (BatchWords::default(), Recorder::new(&context));
-        Ok(Self { context, loaded, words, recorder })
+        let (read_back, gradient, host_times) = Default::default();
+        Ok(Self { context, loaded, words, recorder, read_back, gradient, host_times })
     }
 
     /// The values of a tensor in the last batch, `[rows, width]`, for tests and conformance.
@@ -144,8 +151,9 @@ impl GpuExecutor {
         if let Some((rule, number)) = training {
             step.set_training(&self.loaded.plan, rule, number);
         }
-        let (words, all) = self.words.fill(&self.loaded.plan, batch, &mut step);
-        let bytes: &[u8] = bytemuck::cast_slice(words);
+        let (words, all) = self.words.fill_numbers(&self.loaded.plan, batch, &mut step);
+        // The values, which are most of a batch, are copied once: from the batch to where the device reads them.
+        let values = [&batch.dense, &batch.labels, &batch.masks].map(|values| bytemuck::cast_slice(values));
         let segments = &batch.segments;
         let clip_norm = training.and_then(|(rule, _)| rule.clip_norm);
         self.loaded.make_room(&self.context, 4 * all, segments, clip_norm.is_some())?;
@@ -153,7 +161,8 @@ impl GpuExecutor {
             let clip = Clip::new(&self.loaded.plan, segments.rows.len(), most);
             self.recorder.write(&self.context, &self.loaded.buffers.clip.clip, bytemuck::bytes_of(&clip));
         }
-        self.recorder.write(&self.context, &self.loaded.buffers.batch, bytes);
+        let parts = [bytemuck::cast_slice(words), values[0], values[1], values[2]];
+        self.recorder.write_parts(&self.context, &self.loaded.buffers.batch, &parts);
         let tables = &mut self.loaded.buffers.tables;
         let uniforms = tables.uniforms.clone();
         self.recorder.write(&self.context, &uniforms, tables.locate(&self.loaded.plan, segments, training));
@@ -246,22 +255,36 @@ impl Executor for GpuExecutor {
 
     fn train_step(&mut self, batch: &Batch, rule: &Rule, step: u64) -> Result<(), ExecutorError> {
         self.keep_state(rule)?;
+        let (start, waited) = (Instant::now(), self.recorder.waited);
         self.upload(batch, Some((rule, step)))?;
+        let uploaded = Instant::now();
         let ops = kernels::train_ops(&self.loaded.plan, rule, batch.held.is_some());
         self.record("train step", ops, batch, rule, |_, _| {});
-        self.end_step(batch)
+        self.end_step(batch)?;
+        let wait = self.recorder.waited - waited;
+        self.host_times.steps += 1;
+        self.host_times.upload += uploaded - start;
+        self.host_times.record += uploaded.elapsed().saturating_sub(wait);
+        self.host_times.wait += wait;
+        Ok(())
+    }
+
+    fn host_times(&self) -> Option<HostTimes> {
+        Some(self.host_times)
     }
 
     fn progress(&mut self) -> Result<Progress, ExecutorError> {
-        self.flush()?;
-        let tasks = self.loaded.plan.tasks.len();
-        let sums: Vec<f32> = self.context.read(&self.loaded.buffers.sums, tasks * loss::SUMS)?;
-        let counts: Vec<u32> = self.context.read(&self.loaded.buffers.histogram, tasks * loss::COUNTS)?;
-        let broken: Vec<u32> = self.context.read(&self.loaded.buffers.broken, tasks)?;
-        let mut encoder = self.context.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        encoder.clear_buffer(&self.loaded.buffers.sums, 0, None);
-        encoder.clear_buffer(&self.loaded.buffers.histogram, 0, None);
-        self.context.queue.submit([encoder.finish()]);
+        let Self { context, recorder, read_back, loaded, .. } = self;
+        let (tasks, buffers) = (loaded.plan.tasks.len(), &loaded.buffers);
+        let all =
+            [(&buffers.sums, tasks * loss::SUMS), (&buffers.histogram, tasks * loss::COUNTS), (&buffers.broken, tasks)];
+        let read = read_back.read(context, recorder, &all, |encoder| {
+            encoder.clear_buffer(&buffers.sums, 0, None);
+            encoder.clear_buffer(&buffers.histogram, 0, None);
+        })?;
+        let (sums, rest) = read.split_at(tasks * loss::SUMS);
+        let (counts, broken) = rest.split_at(tasks * loss::COUNTS);
+        let sums: &[f32] = bytemuck::cast_slice(sums);
         let sums = sums.chunks(loss::SUMS).zip(counts.chunks(loss::COUNTS));
         let broken = broken.iter().enumerate().filter(|(_, step)| **step != 0).min_by_key(|(_, step)| **step);
         Ok(Progress {
@@ -271,19 +294,25 @@ impl Executor for GpuExecutor {
     }
 
     fn gradient_norm(&mut self) -> Result<Option<f64>, ExecutorError> {
-        if self.loaded.clips() {
-            self.flush()?;
-            let norm: Vec<clip::Norm> = self.context.read(&self.loaded.buffers.clip.norm, 1)?;
+        let Self { context, recorder, read_back, loaded, .. } = self;
+        if loaded.clips() {
+            let all = [(&loaded.buffers.clip.norm, size_of::<clip::Norm>() / 4)];
+            let read = read_back.read(context, recorder, &all, |_| {})?;
+            let norm: &[clip::Norm] = bytemuck::cast_slice(read);
             return Ok(Some(f64::from(norm[0].norm)).filter(|&norm| norm > 0.0));
         }
-        let (slots, length) = (self.loaded.buffers.slots.clone(), self.loaded.plan.dense.len);
+        let (slots, length) = (&loaded.buffers.slots, loaded.plan.dense.len);
         if slots.size() > GRADIENT_BYTES || length == 0 {
             return Ok(None);
         }
-        self.flush()?;
-        let parts: Vec<f32> = self.context.read(&slots, slots.size() as usize / 4)?;
-        let sum_of = |i: usize| parts.iter().skip(i).step_by(length).map(|&g| f64::from(g)).sum::<f64>();
-        let squares: f64 = (0..length).map(|i| sum_of(i).powi(2)).sum();
+        let read = read_back.read(context, recorder, &[(slots, slots.size() as usize / 4)], |_| {})?;
+        let parts: &[f32] = bytemuck::cast_slice(read);
+        self.gradient.clear();
+        self.gradient.resize(length, 0.0);
+        for part in parts.chunks(length) {
+            self.gradient.iter_mut().zip(part).for_each(|(sum, &g)| *sum += f64::from(g));
+        }
+        let squares: f64 = self.gradient.iter().map(|g| g.powi(2)).sum();
         Ok(Some(squares.sqrt()).filter(|&norm| norm > 0.0))
     }
 

@@ -1,7 +1,7 @@
 //! What a training will hold on a device, before any buffer is made.
 
 use super::context::with_room_to_spare;
-use super::executor::{Gpu, PREDICTION_BYTES};
+use super::executor::{GRADIENT_BYTES, Gpu, PREDICTION_BYTES};
 use super::recorder::staging_bytes;
 use crate::data::BatchSize;
 use crate::kernels::{self, Place, batch_norm, embedding, loss, weight_grad};
@@ -36,14 +36,13 @@ impl Gpu {
         let uploaded = 4 * (words - if held.is_some() { gathered } else { 0 }) + from_host;
         let returned = with_room_to_spare(from_host);
         let predictions = (16 * plan.tasks.len() * place.capacity).max(PREDICTION_BYTES);
+        let slots = dense * weight_grad::slots(batch_size);
+        let reports = sums + if slots as u64 <= GRADIENT_BYTES { slots } else { 0 };
         let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
         vec![
             part(What::Tables, tables),
             part(What::TableState, table_state + marks),
-            part(
-                What::Dense,
-                dense * (1 + rule.optimizer.formula().state().len() + weight_grad::slots(batch_size)) + statistics,
-            ),
+            part(What::Dense, dense * (1 + rule.optimizer.formula().state().len()) + slots + statistics),
             part(What::Activations, 8 * plan.arena_stride() * place.capacity),
             part(
                 What::Batches,
@@ -53,7 +52,7 @@ impl Gpu {
                     + sums,
             ),
             part(What::Data, 4 * held.unwrap_or(0)),
-            part(What::ReadBack, predictions + returned),
+            part(What::ReadBack, predictions + returned + reports),
         ]
     }
 }

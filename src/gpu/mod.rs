@@ -8,6 +8,7 @@ mod host;
 mod loaded;
 mod memory;
 mod pipeline;
+mod read_back;
 mod recorder;
 mod replay;
 mod shader_compiler;

@@ -2,6 +2,7 @@
 //! that is used again and again, so that in a steady state nothing is allocated.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use wgpu::util::StagingBelt;
 
@@ -36,12 +37,15 @@ pub struct Recorder {
     in_flight: VecDeque<wgpu::SubmissionIndex>,
     /// Made so far.
     pub submissions: usize,
+    /// The wait for submissions so far, before others could be made.
+    pub waited: Duration,
 }
 
 impl Recorder {
     pub fn new(context: &Context) -> Self {
         let belt = StagingBelt::new(context.device.clone(), STAGING);
-        Self { belt, encoder: None, steps: 0, in_flight: VecDeque::new(), submissions: 0 }
+        let (in_flight, waited) = (VecDeque::new(), Duration::ZERO);
+        Self { belt, encoder: None, steps: 0, in_flight, submissions: 0, waited }
     }
 
     fn encoder<'a>(encoder: &'a mut Option<wgpu::CommandEncoder>, context: &Context) -> &'a mut wgpu::CommandEncoder {
@@ -51,9 +55,20 @@ impl Recorder {
 
     /// Records a write to a buffer's start. `bytes` are a multiple of four.
     pub fn write(&mut self, context: &Context, buffer: &wgpu::Buffer, bytes: &[u8]) {
-        let Some(size) = wgpu::BufferSize::new(bytes.len() as u64) else { return };
+        self.write_parts(context, buffer, &[bytes]);
+    }
+
+    /// Records a write of parts, one behind the other, to a buffer's start. Their bytes are a multiple of four.
+    pub fn write_parts(&mut self, context: &Context, buffer: &wgpu::Buffer, parts: &[&[u8]]) {
+        let all = parts.iter().map(|part| part.len()).sum::<usize>();
+        let Some(size) = wgpu::BufferSize::new(all as u64) else { return };
         let encoder = Self::encoder(&mut self.encoder, context);
-        self.belt.write_buffer(encoder, buffer, 0, size).copy_from_slice(bytes);
+        let mut view = self.belt.write_buffer(encoder, buffer, 0, size);
+        let mut start = 0;
+        for part in parts {
+            view.slice(start..start + part.len()).copy_from_slice(part);
+            start += part.len();
+        }
     }
 
     /// Records dispatches in a pass of their own, and what `copy` adds behind it.
@@ -95,7 +110,9 @@ impl Recorder {
         self.in_flight.push_back(context.queue.submit([encoder.finish()]));
         self.submissions += 1;
         if self.in_flight.len() > IN_FLIGHT {
+            let start = Instant::now();
             context.wait(self.in_flight.pop_front())?;
+            self.waited += start.elapsed();
         }
         context.check()
     }

@@ -17,8 +17,9 @@ const RUNS: usize = 3;
 /// Rows that software adapters are measured with at most; hardware takes whole batches.
 const SOFTWARE_ROWS: usize = 1024;
 
-/// No further variant is tried after this time: on GPUs, and on software, which takes seconds to compile one.
-const BUDGET: Duration = Duration::from_secs(3);
+/// No further variant is tried that would end after this time if it took as long as the longest before: on GPUs, and on
+/// software, which takes seconds to compile one.
+const BUDGET: Duration = Duration::from_secs(4);
 const SOFTWARE_BUDGET: Duration = Duration::from_secs(30);
 
 /// The variants that were measured to be fastest.
@@ -69,9 +70,8 @@ pub fn tune(
     let budget = if abilities.is_software() { SOFTWARE_BUDGET } else { BUDGET };
     let mut race = Race { start: Instant::now(), budget, tried: 0, count, default_step: 0.0, step: 0.0, tell };
     let (mut variants, of_levels) = (gpu.default_variants(), level_ops(&plan));
-    variants.level = race.fastest(levels, |level| {
-        time(gpu, &plan, &batch, Variants { level, ..variants }, &of_levels)
-    })?;
+    variants.level =
+        race.fastest(levels, |level| time(gpu, &plan, &batch, Variants { level, ..variants }, &of_levels))?;
     variants.weight_grad = race.fastest(weight_grads, |weight_grad| {
         time(gpu, &plan, &batch, Variants { weight_grad, ..variants }, &[StepOp::WeightGrad])
     })?;
@@ -101,15 +101,16 @@ impl<F: FnMut(Trial)> Race<F> {
         if candidates.len() == 1 {
             return Ok(default);
         }
-        let mut times = Vec::new();
+        let (mut times, mut longest) = (Vec::new(), Duration::ZERO);
         for candidate in candidates {
-            if self.start.elapsed() > self.budget {
+            if self.start.elapsed() + longest > self.budget {
                 break;
             }
             self.tried += 1;
             (self.tell)(Trial { variant: candidate.to_string(), number: self.tried, count: self.count });
             let begun = Instant::now();
             let seconds = time(candidate)?;
+            longest = longest.max(begun.elapsed());
             log::debug!("{candidate}: {:.3} ms, found out in {:.1} s", seconds * 1e3, begun.elapsed().as_secs_f64());
             times.push((candidate, seconds));
         }
@@ -141,12 +142,12 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
     let variants: Vec<(String, Variants)> = match op {
         StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
             let place = Place { plan: &plan, capacity: rows };
-            let fits = |v: &LevelVariant| abilities.allow(v.tile) && level::fits(place, *v);
+            let fits = |v: &LevelVariant| abilities.allows_level(v.tile) && level::fits(place, *v);
             let levels = LEVEL_VARIANTS.into_iter().filter(fits);
             levels.map(|level| (level.to_string(), Variants { level, ..default })).collect()
         }
         StepOp::WeightGrad => {
-            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allow(v.tile));
+            let weight_grads = WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| abilities.allows_weight_grad(v.tile));
             weight_grads.map(|weight_grad| (weight_grad.to_string(), Variants { weight_grad, ..default })).collect()
         }
         _ => vec![("its one form".into(), default)],

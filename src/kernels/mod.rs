@@ -28,38 +28,73 @@ pub struct Source {
     pub name: &'static str,
     /// Whether it talks within subgroups, which not every adapter can.
     pub subgroups: bool,
-    parts: &'static [&'static str],
+    parts: &'static [Part],
+}
+
+/// A file of a shader.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// From the repository's root.
+    path: &'static str,
+    text: &'static str,
 }
 
 impl Source {
     pub fn wgsl(&self) -> String {
-        self.parts.concat()
+        self.parts.iter().map(|part| part.text).collect()
+    }
+
+    /// The file that a line of [`Self::wgsl`] comes from, from the repository's root, and the line's number there. Both
+    /// count from 1.
+    ///
+    /// # Panics
+    /// If the shader has no such line.
+    pub fn file_and_line(&self, line: usize) -> (&'static str, usize) {
+        let mut own = line;
+        for part in self.parts {
+            let lines = part.text.lines().count();
+            if own <= lines {
+                return (part.path, own);
+            }
+            own -= lines;
+        }
+        panic!("{}.wgsl has no line {line}", self.name)
     }
 
     /// The same shader with another text in the place of one, wherever that stands, for tests that plant faults; None
     /// where it is not there. Its memory is never given back.
     pub fn with(self, from: &str, to: &str) -> Option<Self> {
-        let wgsl = self.wgsl();
-        let changed = wgsl.replace(from, to);
-        let leak = |text: String| -> &'static [&'static str] { vec![&*text.leak()].leak() };
-        (changed != wgsl).then(|| Self { parts: leak(changed), ..self })
+        let changed = |part: &Part| Part { text: part.text.replace(from, to).leak(), ..*part };
+        let is_there = self.parts.iter().any(|part| part.text.contains(from));
+        is_there.then(|| Self { parts: self.parts.iter().map(changed).collect::<Vec<_>>().leak(), ..self })
     }
+}
+
+/// A file of `shaders`.
+macro_rules! part {
+    ($path:expr) => {
+        Part {
+            path: concat!("shaders/", $path, ".wgsl"),
+            text: include_str!(concat!("../../shaders/", $path, ".wgsl")),
+        }
+    };
 }
 
 /// A file of `shaders/lib`.
 macro_rules! library {
     ($name:literal) => {
-        include_str!(concat!("../../shaders/lib/", $name, ".wgsl"))
+        part!(concat!("lib/", $name))
     };
 }
 
-const STEP: &str = library!("step");
-const GRID: &str = library!("grid");
-const ACTIVATION: &str = library!("activation");
-const PHILOX: &str = library!("philox");
-const LOSS_LIBRARY: &str = library!("loss");
-const UPDATE: &str = library!("update");
-const VECTOR: &str = library!("vector");
+const STEP: Part = library!("step");
+const GRID: Part = library!("grid");
+const ACTIVATION: Part = library!("activation");
+const PHILOX: Part = library!("philox");
+const LOSS_LIBRARY: Part = library!("loss");
+const UPDATE: Part = library!("update");
+const VECTOR: Part = library!("vector");
+const FINITE: Part = library!("finite");
 
 /// A file of `shaders`, with the library files behind it.
 macro_rules! source {
@@ -67,16 +102,16 @@ macro_rules! source {
         Source {
             name: $name,
             subgroups: false,
-            parts: &[include_str!(concat!("../../shaders/", $name, ".wgsl")), $($part),*],
+            parts: &[part!($name), $($part),*],
         }
     };
 }
 
 const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX, UPDATE, VECTOR);
-const CLIP: Source = source!("clip", STEP, GRID);
+const CLIP: Source = source!("clip", STEP, GRID, FINITE);
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE, VECTOR);
 const GATHER: Source = source!("gather", STEP, GRID);
-const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP);
+const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP, FINITE);
 const NORM: Source = source!("norm", STEP);
 const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);
@@ -99,7 +134,7 @@ macro_rules! level_source {
     };
 }
 
-const LEVEL_GROUP: &str = library!("level_group");
+const LEVEL_GROUP: Part = library!("level_group");
 
 /// The plain product in the same tiles.
 macro_rules! product_source {

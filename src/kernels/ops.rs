@@ -147,7 +147,7 @@ impl StepOp {
                 Cost { flops: gathered, bytes: 4.0 * (gathered + rows * width + batch.ids.len() as f64) }
             }
             Self::LevelForward(l) => level(l),
-            Self::LevelInputGrad(l) => plan.levels.get(l).map_or_else(Cost::default, |level| backward(level)),
+            Self::LevelInputGrad(l) => plan.levels.get(l).map_or_else(Cost::default, backward),
             Self::Towers => {
                 let (forward, backward) = (level_cost(plan, &plan.towers, rows), backward(&plan.towers));
                 Cost { flops: forward.flops + backward.flops, bytes: forward.bytes + backward.bytes }

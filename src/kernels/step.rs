@@ -112,13 +112,23 @@ impl BatchWords {
     /// Lays out a batch's sections and says in `step` where they are. Returns what is to be uploaded, and the words that
     /// the whole batch takes: more, where the device gathers the values itself.
     pub fn fill(&mut self, plan: &Plan, batch: &Batch, step: &mut Step) -> (&[u32], usize) {
+        let (_, all) = self.fill_numbers(plan, batch, step);
+        for values in [&batch.dense, &batch.labels, &batch.masks] {
+            self.floats(values);
+        }
+        (&self.0, all)
+    }
+
+    /// As [`BatchWords::fill`], without the values, which are the last sections: dense inputs, labels, masks.
+    pub fn fill_numbers(&mut self, plan: &Plan, batch: &Batch, step: &mut Step) -> (&[u32], usize) {
         let (tasks, dense_fields) = (plan.tasks.len(), plan.input.dense_fields());
         self.0.clear();
         step.rows = batch.rows as u32;
         step.tasks = tasks as u32;
         step.dense_fields = dense_fields as u32;
         step.widest = embedding::widest(plan) as u32;
-        step.scales = self.floats(&scales(plan, batch));
+        step.scales = self.len();
+        self.0.extend((0..tasks).map(|task| scale(plan, batch, task).to_bits()));
         step.bag_starts = self.words(&batch.bag_starts);
         step.ids = self.words(&batch.ids);
         let segments = &batch.segments;
@@ -139,11 +149,6 @@ impl BatchWords {
         step.dense = self.len();
         step.labels = step.dense + numbers;
         step.masks = step.labels + labels;
-        if batch.held.is_none() {
-            self.floats(&batch.dense);
-            self.floats(&batch.labels);
-            self.floats(&batch.masks);
-        }
         (&self.0, (step.masks + labels) as usize)
     }
 
@@ -177,18 +182,13 @@ fn place(plan: &Plan, segments: &Segments, first: &mut usize, segment: usize) ->
     (float / 4) as u32
 }
 
-/// Per task: its weight over the samples in its mask; 0 where there is none, so that it adds nothing.
-fn scales(plan: &Plan, batch: &Batch) -> Vec<f32> {
-    let tasks = plan.tasks.len();
-    let count = |t: usize| match &batch.held {
-        Some(held) => f64::from(held.labelled[t]),
-        None => batch.masks.iter().skip(t).step_by(tasks).map(|&m| f64::from(m)).sum(),
+/// A task's weight over the samples in its mask; 0 where there is none, so that it adds nothing.
+fn scale(plan: &Plan, batch: &Batch, task: usize) -> f32 {
+    let count = match &batch.held {
+        Some(held) => f64::from(held.labelled[task]),
+        None => batch.masks.iter().skip(task).step_by(plan.tasks.len()).map(|&m| f64::from(m)).sum(),
     };
-    plan.tasks
-        .iter()
-        .enumerate()
-        .map(|(t, task)| if count(t) > 0.0 { (task.weight / count(t)) as f32 } else { 0.0 })
-        .collect()
+    if count > 0.0 { (plan.tasks[task].weight / count) as f32 } else { 0.0 }
 }
 
 #[cfg(test)]

@@ -126,9 +126,6 @@ impl Processor {
 /// Outputs of the largest tile whose factors each invocation loads by itself.
 const LARGEST_OWN: u32 = 256;
 
-/// Outputs of the largest tile that FXC compiles in under five seconds; it takes minutes for the next larger one.
-const MOST_OUTPUTS_BY_FXC: u32 = 64;
-
 pub(super) const fn own(rows: u32, columns: u32) -> Tile {
     Tile { rows, columns, shared: false }
 }
@@ -178,10 +175,32 @@ impl Variants {
 }
 
 impl Abilities {
-    /// Whether the adapter can run a kernel of this tile, and its driver compiles it in a bearable time. Conformance and
-    /// tests run all of these.
-    pub fn allow(self, tile: Tile) -> bool {
-        (self.shares || !tile.shared) && (!self.by_fxc || tile.outputs() <= MOST_OUTPUTS_BY_FXC)
+    /// Of an adapter that can run every kernel in every variant.
+    pub const EVERY_KERNEL: Self = Self { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false };
+
+    /// Whether the adapter can run levels, or plain products, of this tile, and compiles them in a bearable time.
+    /// Conformance and tests run all of these.
+    pub fn allows_level(self, tile: Tile) -> bool {
+        self.runs(tile) && tile.outputs() <= self.most_compiled_level_outputs()
+    }
+
+    /// The same for weight gradients.
+    pub fn allows_weight_grad(self, tile: Tile) -> bool {
+        self.runs(tile) && tile.outputs() <= self.most_compiled_weight_grad_outputs()
+    }
+
+    fn runs(self, tile: Tile) -> bool {
+        self.shares || !tile.shared
+    }
+
+    /// Outputs of the largest tile of a level's kernel that FXC compiles in about five seconds (`tests/windows/fxc.sh`).
+    fn most_compiled_level_outputs(self) -> u32 {
+        if self.by_fxc { 32 } else { u32::MAX }
+    }
+
+    /// The same of the weight gradients' kernel.
+    fn most_compiled_weight_grad_outputs(self) -> u32 {
+        if self.by_fxc { 64 } else { u32::MAX }
     }
 
     /// The forms of levels that training chooses from: at least one.
@@ -195,30 +214,35 @@ impl Abilities {
     }
 
     /// Whether training may choose a form of levels: on a GPU one whose workgroups fill its subgroups; on software, for
-    /// which barriers and dispatches are dear, one in which an invocation owns rows.
+    /// which barriers and dispatches are dear, one in which an invocation owns rows, unless those tiles take FXC too long.
     pub fn offers_level(self, variant: LevelVariant) -> bool {
-        let suits = match self.is_software() {
+        let suits = match self.is_software() && !self.by_fxc {
             true => variant.form == Form::Lanes,
             false => variant.form != Form::Lanes && variant.lanes.is_multiple_of(self.subgroup.max(1)),
         };
-        suits && self.offers(variant.tile, self.processor.most_level_outputs())
+        suits && self.offers_product(variant.tile)
     }
 
     pub fn offers_weight_grad(self, variant: WeightGradVariant) -> bool {
-        self.offers(variant.tile, self.processor.most_weight_grad_outputs())
+        let most = self.processor.most_weight_grad_outputs().min(self.most_compiled_weight_grad_outputs());
+        self.allows_weight_grad(variant.tile) && self.suits(variant.tile, most)
+    }
+
+    pub fn offers_both(self, variants: Variants) -> bool {
+        self.offers_level(variants.level) && self.offers_weight_grad(variants.weight_grad)
     }
 
     /// Whether the roof of plain products is measured with a tile: those of levels.
     pub fn offers_product(self, tile: Tile) -> bool {
-        self.offers(tile, self.processor.most_level_outputs())
+        let most = self.processor.most_level_outputs().min(self.most_compiled_level_outputs());
+        self.allows_level(tile) && self.suits(tile, most)
     }
 
     /// Compilers take seconds for a kernel, and loads are dear: of the tiles whose factors each invocation loads by itself
     /// only those of `most` outputs are worth a try, and on software only shared ones where it can run them.
-    fn offers(self, tile: Tile, most: u32) -> bool {
-        let most = if self.by_fxc { most.min(MOST_OUTPUTS_BY_FXC) } else { most };
+    fn suits(self, tile: Tile, most: u32) -> bool {
         let shares = self.shares && self.is_software();
-        self.allow(tile) && if shares { tile.shared } else { !tile.shared && tile.outputs() == most }
+        if shares { tile.shared } else { !tile.shared && tile.outputs() == most }
     }
 
     pub fn is_software(self) -> bool {
@@ -321,5 +345,44 @@ impl fmt::Display for WeightGradVariant {
 impl fmt::Display for Variants {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "levels {}, weight gradients {}", self.level, self.weight_grad)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn every_adapter() -> impl Iterator<Item = Abilities> {
+        use Processor::{Amd, Apple, Intel, Nvidia, Other, Qualcomm, Software};
+        let processors = [Software, Nvidia, Amd, Apple, Intel, Qualcomm, Other];
+        processors.into_iter().flat_map(|processor| {
+            [0, 1, 4, 8, 16, 32, 64, 128].into_iter().flat_map(move |subgroup| {
+                // FXC knows no subgroups.
+                [(false, false), (true, false), (false, true)].map(|(shares, by_fxc)| Abilities {
+                    shares,
+                    processor,
+                    subgroup,
+                    by_fxc,
+                })
+            })
+        })
+    }
+
+    #[test]
+    fn every_adapter_is_offered_variants_that_it_can_run() {
+        for abilities in every_adapter() {
+            let (levels, weight_grads) = (abilities.levels(), abilities.weight_grads());
+            assert!(!levels.is_empty() && !weight_grads.is_empty(), "{abilities:?}");
+            assert!(levels.iter().all(|v| abilities.allows_level(v.tile)), "{abilities:?}");
+            assert!(weight_grads.iter().all(|v| abilities.allows_weight_grad(v.tile)), "{abilities:?}");
+        }
+    }
+
+    #[test]
+    fn workgroups_of_levels_on_a_gpu_fill_its_subgroups() {
+        for abilities in every_adapter().filter(|a| !a.is_software() && a.subgroup > 0) {
+            let levels = abilities.levels();
+            assert!(levels.iter().all(|v| v.lanes.is_multiple_of(abilities.subgroup)), "{abilities:?}");
+        }
     }
 }

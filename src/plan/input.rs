@@ -89,20 +89,25 @@ mod tests {
         Input { tables: vec![table("a", 5), table("b", 1)], fields }
     }
 
+    /// First column and end of each run.
+    fn runs(takes: impl Fn(usize) -> bool, unit: usize, gap: usize) -> Vec<[usize; 2]> {
+        input().columns_of(takes, unit, gap).iter().map(|run| [run.start, run.end]).collect()
+    }
+
     #[test]
     fn columns_of_tables_are_runs_between_the_dense_ones() {
-        assert_eq!(input().columns_of(|_| true, 1, 0), [3..9, 15..20]);
-        assert_eq!(input().columns_of(|table| table == 0, 1, 0), [3..8, 15..20]);
-        assert_eq!(input().columns_of(|table| table == 1, 1, 0), [8..9]);
-        assert!(input().columns_of(|_| false, 1, 0).is_empty());
+        assert_eq!(runs(|_| true, 1, 0), [[3, 9], [15, 20]]);
+        assert_eq!(runs(|table| table == 0, 1, 0), [[3, 8], [15, 20]]);
+        assert_eq!(runs(|table| table == 1, 1, 0), [[8, 9]]);
+        assert!(runs(|_| false, 1, 0).is_empty());
     }
 
     #[test]
     fn runs_start_and_end_at_units_and_near_ones_are_joined() {
-        assert_eq!(input().columns_of(|table| table == 0, 4, 0), [0..8, 12..20]);
-        assert_eq!(input().columns_of(|table| table == 0, 4, 4), [0..8, 12..20]);
-        assert_eq!(input().columns_of(|table| table == 0, 4, 5), [0..20]);
-        assert_eq!(input().columns_of(|_| true, 1, 6), [3..9, 15..20]);
-        assert_eq!(input().columns_of(|_| true, 1, 7), [3..20]);
+        assert_eq!(runs(|table| table == 0, 4, 0), [[0, 8], [12, 20]]);
+        assert_eq!(runs(|table| table == 0, 4, 4), [[0, 8], [12, 20]]);
+        assert_eq!(runs(|table| table == 0, 4, 5), [[0, 20]]);
+        assert_eq!(runs(|_| true, 1, 6), [[3, 9], [15, 20]]);
+        assert_eq!(runs(|_| true, 1, 7), [[3, 20]]);
     }
 }

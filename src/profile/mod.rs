@@ -283,6 +283,7 @@ fn untimed(
 ) -> Result<f64, ExecutorError> {
     let mut executor = device.open(p.plan.clone(), parameters, p.config.train.batch_size)?;
     feed.carry(p.offer(executor.as_mut())?);
+    feed.form_as_in_training();
     let rule = p.rule();
     let mut start = Instant::now();
     for i in 0..WARM_UP + steps {

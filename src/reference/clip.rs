@@ -56,13 +56,22 @@ pub fn squares<T: Real>(grads: &[T]) -> T {
     grads.chunks(RUN).map(|run| dot(run, run)).sum()
 }
 
-/// The norm of all gradients, from the squares of each segment's and the sum of the other ones'.
+/// The norm of all gradients, from the squares of each segment's and the sum of the other ones'; infinite or NaN where that
+/// is their sum.
 pub fn norm<T: Real>(dense: T, segments: &[T]) -> T {
-    (dense + segments.chunks(RUN).map(sum).sum()).sqrt()
+    let squares = dense + segments.chunks(RUN).map(sum).sum();
+    if squares.to_f64().is_finite() { squares.sqrt() } else { squares }
 }
 
-/// What gradients of a norm are multiplied with, so that it is `most` at the most.
+/// What gradients of a norm are multiplied with, so that it is `most` at the most. As PyTorch has it: zero where the norm is
+/// infinite, NaN where it is NaN.
 pub fn factor<T: Real>(norm: T, most: f64) -> T {
+    if norm.to_f64().is_nan() {
+        return norm;
+    }
+    if norm.to_f64().is_infinite() {
+        return T::ZERO;
+    }
     let least = (-T::of(most) / (norm + T::of(CLIP_EPS))).max(-T::ONE);
     -least
 }
@@ -86,4 +95,18 @@ fn segment_square<T: Real>(touched: &Touched<T>, segment: usize) -> T {
         square += dot(gradient, gradient);
     }
     square
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn squares_that_overflow_give_a_factor_of_zero_and_nan_gives_nan() {
+        let factor_of = |square: f32| factor(norm(0.5, &[square]), 1.0);
+        assert_eq!(factor_of(15.5), 1.0 / (4.0 + 1e-6));
+        assert_eq!(factor_of(f32::INFINITY), 0.0);
+        assert!(factor_of(f32::NAN).is_nan());
+        assert_eq!(factor(norm(squares(&[1e30_f32, 2.0]), &[]), 1.0), 0.0);
+    }
 }

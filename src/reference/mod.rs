@@ -51,7 +51,7 @@ use weight_grad::{BlockRows, Strip, for_each_strip};
 
 pub use batch_norm::Statistics;
 pub use loss::loss_terms;
-pub use matmul::Product;
+pub use matmul::{Product, plain};
 pub use memory::memory;
 pub use parts::Of;
 pub use real::Real;
@@ -247,7 +247,8 @@ impl<T: Real> Reference<T> {
     /// What all blocks read, what norms compute with, and the blocks.
     fn pass(&mut self, masks: Option<Masks>) -> (Pass<'_, T>, &mut Statistics<T>, &mut [Block<T>]) {
         self.transposed.refresh(&self.plan, &self.parameters.dense);
-        let Self { plan, columns, parameters, transposed, inverse_counts, input_columns, statistics, blocks, .. } = self;
+        let Self { plan, columns, parameters, transposed, inverse_counts, input_columns, statistics, blocks, .. } =
+            self;
         let pass = Pass { plan, columns, parameters, transposed, inverse_counts, masks, input_columns };
         (pass, statistics, blocks)
     }
@@ -258,9 +259,11 @@ impl<T: Real> Reference<T> {
         }
     }
 
+    /// The first task whose sum of losses f32 cannot hold: devices have it in f32.
     fn task_with_broken_loss(&self, batch: &Batch) -> Option<usize> {
         let blocks = &self.blocks[..block_count(batch)];
-        (0..self.plan.tasks.len()).find(|&t| blocks.iter().any(|b| !b.sums[t].loss.is_finite()))
+        let sum = |t: usize| blocks.iter().map(|b| b.sums[t].loss).sum::<f64>();
+        (0..self.plan.tasks.len()).find(|&t| !(sum(t) as f32).is_finite())
     }
 
     /// Sums each strip's gradient, unless clipping has, and applies the optimizer to it.
@@ -400,12 +403,7 @@ impl<T: Real> Block<T> {
 }
 
 /// A step's pass forward and backward, layer by layer over all blocks.
-fn by_layers<T: Real>(
-    pass: &Pass<T>,
-    statistics: &mut Statistics<T>,
-    blocks: &mut [Block<T>],
-    batch: &Batch,
-) {
+fn by_layers<T: Real>(pass: &Pass<T>, statistics: &mut Statistics<T>, blocks: &mut [Block<T>], batch: &Batch) {
     blocks.par_iter_mut().enumerate().for_each(|(b, block)| block.embed(pass, batch, block_rows(batch, b)));
     let mut layers = Layers { pass, statistics, blocks, batch };
     pass.plan.blocks().for_each(|level| layers.forward(level));

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use super::{During, Event, Keeper, Prepared, Saved, TrainError, TrainState, Which, write_all};
 use crate::alarms::{self, Alarm, GateSample, Sample};
 use crate::checkpoint;
-use crate::data::{Batch, Batches, Contents, Dataset, Order};
+use crate::data::{Batch, Batches, Contents, Dataset, Order, TrainRows};
 use crate::device::Device;
 use crate::evaluate::{Evaluation, of_logits, predict};
-use crate::executor::Executor;
+use crate::executor::{Executor, HostTimes};
 use crate::optim::Rule;
 use crate::plan::{Input, Parameters};
 use crate::seed;
@@ -43,6 +43,8 @@ pub struct Fitted {
     pub samples_per_second: f64,
     /// The share of the time in steps that training waited for batches: what the loader held the device up at most.
     pub waited: f64,
+    /// What the host did for the steps of this process on an adapter.
+    pub host: Option<HostTimes>,
 }
 
 /// Trains to the end; `None` if `stop` was set before. `tell` is told what the keeper takes down.
@@ -73,6 +75,7 @@ pub fn fit(
         unreported: 0,
         trained: (0, 0.0),
         waited: Duration::ZERO,
+        ahead: None,
     };
     while run.state.epoch <= p.config.train.epochs && !run.is_out_of_patience() {
         if run.epoch(stop)? == Ended::Early {
@@ -129,6 +132,8 @@ struct Run<'a> {
     trained: (usize, f64),
     /// Of those seconds, the wait for batches.
     waited: Duration,
+    /// The next epoch's batches, whose threads start while this epoch's end is judged and kept.
+    ahead: Option<Batches>,
 }
 
 #[derive(PartialEq)]
@@ -141,24 +146,33 @@ impl Run<'_> {
     /// The rest of the epoch; less, if patience runs out.
     fn epoch(&mut self, stop: &AtomicBool) -> Result<Ended, TrainError> {
         self.since = Instant::now();
-        let mut batches = self.batches();
+        let mut batches = match self.ahead.take() {
+            Some(batches) => batches,
+            None => self.batches(self.state.epoch, self.state.batch),
+        };
         let ended = self.steps(&mut batches, stop);
         self.waited += batches.waited();
         if let Some(ended) = ended? {
             return Ok(ended);
         }
         batches.check()?;
+        drop(batches);
+        // Streamed rows would take the memory of two epochs' buffers.
+        if self.state.epoch < self.p.config.train.epochs && matches!(self.p.train, TrainRows::Memory(_)) {
+            self.ahead = Some(self.batches(self.state.epoch + 1, 0));
+        }
         self.end_epoch()?;
         Ok(Ended::Whole)
     }
 
     /// Steps until the batches end; `None` where that is what ended them.
     fn steps(&mut self, batches: &mut Batches, stop: &AtomicBool) -> Result<Option<Ended>, TrainError> {
-        for batch in batches {
+        while let Some(batch) = batches.next() {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Some(Ended::Early));
             }
             self.step(&batch)?;
+            batches.give_back(batch);
             if self.state.batch < self.p.steps_per_epoch() {
                 self.between_steps()?;
             }
@@ -169,17 +183,17 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// The batches of the epoch that are not done.
-    fn batches(&self) -> Batches {
+    /// The batches of an epoch behind the first `done`.
+    fn batches(&self, epoch: usize, done: usize) -> Batches {
         let order = match self.p.config.data.shuffle {
             true => {
                 let seed = seed::derive(self.p.config.seed, "shuffle");
-                Order::Shuffled { seed, epoch: self.state.epoch as u64 }
+                Order::Shuffled { seed, epoch: epoch as u64 }
             }
             false => Order::File,
         };
         let (train, batch_size) = (self.p.train.clone(), self.p.config.train.batch_size);
-        Batches::after(self.state.batch, train, self.input.clone(), batch_size, order, self.contents)
+        Batches::after(done, train, self.input.clone(), batch_size, order, self.contents)
     }
 
     fn step(&mut self, batch: &Batch) -> Result<(), TrainError> {
@@ -348,6 +362,7 @@ impl Run<'_> {
         let (evaluation, _) = self.judge(&dataset)?;
         let (rows, seconds) = (self.trained.0 as f64, self.trained.1.max(1e-9));
         let waited = (self.waited.as_secs_f64() / seconds).min(1.0);
-        Ok(Fitted { epoch, step, split, evaluation, samples_per_second: rows / seconds, waited })
+        let host = self.executor.host_times();
+        Ok(Fitted { epoch, step, split, evaluation, samples_per_second: rows / seconds, waited, host })
     }
 }

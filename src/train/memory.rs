@@ -2,7 +2,7 @@
 
 use super::Prepared;
 use crate::checkpoint;
-use crate::data::{BATCHES_AT_ONCE, BatchSize, TrainRows};
+use crate::data::{BatchSize, TrainRows, batches_at_once};
 use crate::device::Device;
 use crate::gpu::AdapterSummary;
 use crate::kernels::{self, gather};
@@ -28,11 +28,13 @@ impl Prepared {
         let program = process_bytes().unwrap_or(0).saturating_sub(read + others);
         let part = |what, bytes: usize| Part { what, bytes: bytes as u64 };
         let (words, _) = kernels::batch_words(plan, batch, false);
+        // At an epoch's end, rows in memory have batches to be judged by beside those of the next epoch.
+        let epochs = if matches!(self.train, TrainRows::Memory(_)) { 2 } else { 1 };
         let mut host = Holding {
             parts: vec![
                 Part { what: What::Program, bytes: program },
                 Part { what: What::Data, bytes: train_bytes + others },
-                part(What::Batches, 4 * words * BATCHES_AT_ONCE),
+                part(What::Batches, 4 * words * epochs * batches_at_once(&self.train)),
             ],
             room: host_room(),
         };

@@ -21,7 +21,7 @@ pub fn polygate(folder: &Path, args: &[&str]) -> Command {
 /// Has a command, which may start polygate, run in `folder` with nothing of the tests' surroundings.
 pub fn set_up(command: &mut Command, folder: &Path) {
     command.current_dir(folder).stdin(Stdio::null());
-    // Mesa writes a line of its own where this is not set.
+    // With it Mesa orders devices as it does for the tests themselves, which name them by number.
     command.env("XDG_RUNTIME_DIR", folder);
     // Measuring kernels takes longer than the runs here; a test of its own does it.
     command.env("POLYGATE_NO_TUNE", "1").env("POLYGATE_CACHE", folder);

@@ -92,6 +92,23 @@ fn logs_follow_rust_log() {
     assert_eq!((noisy.warnings().len(), quiet.warnings().len()), (1, 0), "{noisy:#?}");
 }
 
+/// Mesa's layer that orders devices, and Vulkan's loader where it finds no driver, write to stderr of their own accord.
+#[test]
+fn a_device_is_chosen_without_a_word_of_drivers() {
+    let place = Place::new();
+    for drivers in [None, Some("nowhere.json")] {
+        let mut command = place.command(&["train", "run.toml", "--device", "auto", "--set", "train.epochs=1"]);
+        command.env_remove("XDG_RUNTIME_DIR");
+        if let Some(drivers) = drivers {
+            command.env("VK_DRIVER_FILES", drivers).env("VK_ICD_FILENAMES", drivers);
+        }
+        let done = Done::of(command).succeeds();
+        let (first, _) = done.stderr.split_once('\n').unwrap();
+        assert!(first.starts_with("device: "), "{done:#?}");
+        assert!(!done.stderr.contains("rror"), "{done:#?}");
+    }
+}
+
 #[test]
 fn adapters_are_listed_for_people_and_as_json() {
     let place = Place::new();

@@ -38,7 +38,8 @@ impl Check {
 /// Every check, those that take long first.
 pub fn checks() -> Vec<Check> {
     type Run = fn(&Drivers, &'static StandIn) -> Result<Vec<String>, String>;
-    let kinds: [(&str, Run, fn(&StandIn) -> bool); 7] = [
+    type Applies = fn(&StandIn) -> bool;
+    let kinds: [(&str, Run, Applies); 7] = [
         ("what training may choose spills nothing and keeps its budget", budgets, |_| true),
         ("wgpu makes a pipeline of what training may choose", pipelines, |s| s.name != "amd wave32"),
         ("training runs to its end", train, |s| s.name != "amd wave32"),

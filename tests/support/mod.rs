@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use polygate::config::ModelConfig;
 use polygate::conform::{compare, relative_to_largest};
-use polygate::data::{Batch, Segments};
+use polygate::data::{BagColumn, Batch, Contents, Dataset, Segments};
 use polygate::optim::Rule;
-use polygate::plan::{Field, Input, Parameters, Plan, Task, TaskKind};
+use polygate::plan::{Field, Input, Parameters, Placement, Plan, Pooling, Table, Task, TaskKind};
 use serde_json::Value;
 
 pub mod dense;
@@ -97,6 +97,25 @@ impl Golden {
         };
         let (steps, seed) = (number("steps") as u64, case["run_seed"].as_u64().unwrap_or(0));
         Self { name: name.into(), plan, parameters, batch, adam, steps, seed, tensors }
+    }
+
+    /// The same case with its inputs as the rows of a table, since training computes their gradient only then.
+    pub fn behind_a_table(self) -> Self {
+        let (rows, dim) = (self.batch.rows, self.plan.input.width());
+        let mut plan = (*self.plan).clone();
+        plan.input = Input {
+            tables: vec![Table { name: "x".into(), rows, dim }],
+            fields: vec![Field::Bag { name: "x".into(), table: 0, pooling: Pooling::Sum }],
+        };
+        plan.embedding.push_matrix("embedding.x.weight".into(), rows, dim);
+        plan.placements.push(Placement::Device);
+        let mut parameters = Parameters { embedding: vec![0.0; plan.embedding.len], ..self.parameters };
+        plan.embedding.parameters[0].pack(&self.batch.dense, &mut parameters.embedding);
+        let order: Vec<u32> = (0..rows as u32).collect();
+        let (labels, masks) = (self.batch.labels, self.batch.masks);
+        let dataset = Dataset { rows, bags: vec![BagColumn::One(order.clone())], labels, masks, ..Dataset::default() };
+        let batch = Batch::gather(&dataset, &plan.input, &order, Contents::ValuesAndSegments);
+        Self { plan: Arc::new(plan), parameters, batch, ..self }
     }
 
     /// The run's update by an optimizer.

@@ -119,16 +119,12 @@ pub fn spirv(
     checks: Checks,
 ) -> Result<Vec<u32>, String> {
     let is_checked = checks == Checks::On;
-    let zero_initialize_workgroup_memory = match checks {
-        Checks::On => spv::ZeroInitializeWorkgroupMemoryMode::Polyfill,
-        Checks::Off => spv::ZeroInitializeWorkgroupMemoryMode::None,
-    };
     let options = spv::Options {
         lang_version,
         flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
         binding_map: numbered_through(entry, module, info),
         bounds_check_policies: bounds_checks(checks),
-        zero_initialize_workgroup_memory,
+        zero_initialize_workgroup_memory: spv::ZeroInitializeWorkgroupMemoryMode::None,
         force_loop_bounding: is_checked,
         emit_int_div_checks: is_checked,
         ..Default::default()

@@ -15,10 +15,13 @@ import { Folder, compile, key, open } from "./cases.mjs";
 const KEPT = -1;
 const FREE = -2;
 const BITS = -3;
+const NOT_FINITE = -4;
 
 const GUARD_BYTES = 256;
 const GUARD_WORD = 0xa5c31e7b;
 const SCHEMA_VERSION = 1;
+/** Stands in a digest for a float that is not finite. */
+const NOT_FINITE_WORD = 0x7fc00000;
 const FAILURES_TOLD = 3;
 
 const DAWN = "backend=vulkan;adapter=SwiftShader;enable-dawn-features=disable_robustness";
@@ -116,9 +119,14 @@ function judge(report, digest, id, name, { before, expect }, after) {
       report.free += 1;
       return;
     }
-    if (bound !== KEPT) digest.add(word);
+    const isNotFinite = bound === NOT_FINITE && !Number.isFinite(float(word));
+    if (bound !== KEPT) digest.add(isNotFinite ? NOT_FINITE_WORD : word);
     if (bound < 0) {
       report.exact += 1;
+      if (bound === NOT_FINITE) {
+        if (!isNotFinite) fail(index, `is ${float(word)}, and must be infinite or NaN`);
+        return;
+      }
       const wanted = bound === BITS ? expect.values[index] : before[index];
       if (word !== wanted) fail(index, `is 0x${word.toString(16)}, and must be 0x${wanted.toString(16)}`);
       return;
