@@ -386,14 +386,21 @@ impl Builder {
             let expect = &mut buffer.expect[t.start * capacity..][..t.stride * capacity];
             expect[rows * t.stride..].fill(Expect::Free);
             for (row, expect) in expect.chunks_mut(t.stride).take(rows).enumerate() {
-                expect.fill(near((Bounded::ZERO, 0.0)));
                 for (c, expect) in expect[..t.width].iter_mut().enumerate() {
                     *expect = near((bounded[row * t.width + c], twin[row * t.width + c]));
                 }
+                let (own, padding) = expect.split_at_mut(t.width);
+                padding.fill(padding_beside(own));
             }
         }
         buffer
     }
+}
+
+/// What the padding of a row must hold: zeros, but where the row is not finite nobody reads it.
+pub(super) fn padding_beside(row: &[Expect]) -> Expect {
+    let is_finite = !row.iter().any(|expect| matches!(expect, Expect::NotFinite));
+    if is_finite { near((Bounded::ZERO, 0.0)) } else { Expect::Free }
 }
 
 const PARAMS: [&str; 3] = ["params", "first", "second"];

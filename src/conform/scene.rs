@@ -361,6 +361,6 @@ fn bags(rows: usize, is_many: bool, table_rows: usize, pooling: Pooling, draw: &
         ids.extend((0..count).map(|_| id(draw)));
         starts.push(ids.len() as u32);
     }
-    let weights = if pooling == Pooling::Weighted { draw.numbers(ids.len()) } else { Vec::new() };
+    let weights = if pooling == Pooling::Weighted { draw.kept_numbers(ids.len()) } else { Vec::new() };
     BagColumn::Many { starts, ids, weights }
 }

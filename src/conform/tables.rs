@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::bounded::Bounded;
-use super::builder::{Builder, Moved, Part};
+use super::builder::{Builder, Moved, Part, padding_beside};
 use super::case::{Buffer, Dispatch, Expect, POISON, group, near};
 use super::scene::STEP;
 use crate::kernels::{self, Kernel, Shards, StepOp, Workgroups, embedding, first_table};
@@ -37,6 +37,18 @@ impl Word {
 fn first_floats(plan: &Plan) -> Vec<usize> {
     let tables = plan.embedding.parameters.iter();
     tables.flat_map(|p| (0..p.rows).map(|row| p.offset + row * p.stride)).collect()
+}
+
+/// Frees the padding of table rows that are not finite.
+fn free_padding(plan: &Plan, buffer: &mut Buffer) {
+    for p in &plan.embedding.parameters {
+        for row in buffer.expect[p.offset..p.offset + p.len()].chunks_mut(p.stride) {
+            let (own, padding) = row.split_at_mut(p.cols);
+            if matches!(padding_beside(own), Expect::Free) {
+                padding.fill(Expect::Free);
+            }
+        }
+    }
 }
 
 impl Builder {
@@ -164,11 +176,14 @@ impl Builder {
         let rows = first_floats(&plan);
         let first = if formula.is_by_row() { "sums" } else { "first" };
         let moves = |name: &str, at: usize| is_touched[if name == "sums" { rows[at] } else { at }] == of_batch;
-        let state = Moved::buffers(["tables", first, "second"], before, after, twin, moves).into_iter();
         let mut buffers = Vec::new();
-        buffers.extend(
-            state.map(|buffer| if buffer.name == "sums" { (buffer, Word::Row) } else { (buffer, Word::Floats(1)) }),
-        );
+        for mut buffer in Moved::buffers(["tables", first, "second"], before, after, twin, moves) {
+            let word = if buffer.name == "sums" { Word::Row } else { Word::Floats(1) };
+            if word != Word::Row {
+                free_padding(&plan, &mut buffer);
+            }
+            buffers.push((buffer, word));
+        }
         if !of_batch {
             let marks = self.marks(|touched| step as u32 - u32::from(!touched));
             buffers.push((Buffer::written("touched", &marks), Word::Floats(4)));

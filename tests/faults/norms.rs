@@ -151,8 +151,8 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "the last columns of a batch norm without moments",
         BATCH_FORWARD,
-        "if column >= norm.stride || rows",
-        "if column + 1u >= norm.stride || rows",
+        "if column >= norm.stride ||",
+        "if column + 1u >= norm.stride ||",
     ),
     fault(
         "moments of one row",
