@@ -13,7 +13,9 @@ fn product(@builtin(global_invocation_id) id: vec3u) {
     let row = id.x * 4u * ROW_BLOCKS;
     let column = id.y * COLUMN_BLOCKS;
     var tile: Tile;
-    add_products(&tile, row * width, width, 0u, 4u * width, column);
+    // Where FXC knows how often a loop runs it tries to unroll it, here for 18 s; what an array's length is it cannot know.
+    let k4 = min(width, arrayLength(&values));
+    add_products(&tile, row * width, k4, 0u, 4u * width, column);
     for (var p = 0u; p < COLUMN_PAIRS; p++) {
         for (var r = 0u; r < ROW_BLOCKS; r++) {
             for (var i = 0u; i < 4u; i++) {
