@@ -69,8 +69,8 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "the last columns of rows left out of the norm",
         CLIP_ROWS,
-        "c < batch[step.segment_widths",
-        "c + 1u < batch[step.segment_widths",
+        "c < width; c++) {\n        let g = row_gradient",
+        "c + 1u < width; c++) {\n        let g = row_gradient",
     ),
     fault("a norm without its last part", CLIP_FACTOR, "i < clip.parts; i +=", "i + 1u < clip.parts; i +="),
     fault("a norm's tree without its last level", CLIP_FACTOR, "half > 0u", "half > 1u"),

@@ -30,15 +30,10 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "the last, partial tile left out",
         FORWARD,
-        "(op.output_stride + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS",
-        "op.output_stride / COLUMN_BLOCKS",
+        "(op.end_column - op.first_column + COLUMN_BLOCKS - 1u) / COLUMN_BLOCKS",
+        "(op.end_column - op.first_column) / COLUMN_BLOCKS",
     ),
-    fault(
-        "off by one at the tile's edge",
-        FORWARD,
-        "if column >= op.output_stride {",
-        "if column > op.output_stride {",
-    ),
+    fault("off by one at the tile's edge", FORWARD, "if column >= op.end_column {", "if column > op.end_column {"),
     fault(
         "results with the digits of f16",
         FORWARD,
@@ -240,8 +235,14 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "gradients stored beyond the columns",
         BACKWARD,
-        "if column >= op.output_stride {",
-        "if column > op.output_stride {",
+        "if column >= op.end_column {",
+        "if column > op.end_column {",
+    ),
+    fault(
+        "a run of columns taken to start with the slot",
+        BACKWARD,
+        "linear_grad(op, start + tile_row(t, rows), op.first_column + tile_column",
+        "linear_grad(op, start + tile_row(t, rows), tile_column",
     ),
     // What layers have.
     fault("a bias that is not looked at", FORWARD, "if op.bias != NONE {", "if false {"),
