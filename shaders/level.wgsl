@@ -390,7 +390,7 @@ fn softmax(op: Op, row: u32) {
     }
     var sum = 0.0;
     for (var c = 0u; c < op.output_stride; c++) {
-        let w = zero_padding(exp(values[scores + c] - largest), c, op.output_width);
+        let w = zero_padding(safe_exp(values[scores + c] - largest), c, op.output_width);
         values[weights + c] = w;
         sum += w.x + w.y + w.z + w.w;
     }

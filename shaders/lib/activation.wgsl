@@ -38,8 +38,13 @@ fn safe_tanh(z: vec4f) -> vec4f {
 }
 
 fn sigmoid(z: vec4f) -> vec4f {
-    let e = exp(-abs(z));
+    let e = safe_exp(-abs(z));
     return select(vec4f(1.0), e, z < vec4f(0.0)) / (1.0 + e);
+}
+
+// SwiftShader's exp of NaN is a number.
+fn safe_exp(x: vec4f) -> vec4f {
+    return select(exp(x), x, is_nan4(x));
 }
 
 fn normal_cdf(z: vec4f) -> vec4f {

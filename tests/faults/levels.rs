@@ -101,8 +101,8 @@ pub const FAULTS: &[Fault] = &[
     fault(
         "softmax that counts its padding",
         FORWARD,
-        "let w = zero_padding(exp(values[scores + c] - largest), c, op.output_width);",
-        "let w = exp(values[scores + c] - largest);",
+        "let w = zero_padding(safe_exp(values[scores + c] - largest), c, op.output_width);",
+        "let w = safe_exp(values[scores + c] - largest);",
     ),
     fault("softmax that does not divide", FORWARD, "values[weights + c] /= sum;", "values[weights + c] /= 1.0;"),
     fault("a gate that sees one expert too many", FORWARD, "e < op.list_count", "e <= op.list_count"),
@@ -331,6 +331,7 @@ pub const FAULTS: &[Fault] = &[
     ),
     fault("a tanh of infinity taken for NaN", FORWARD, "> vec4u(0x7f800000u)", ">= vec4u(0x7f800000u)"),
     fault("a tanh that hides NaN", FORWARD, "z, is_nan4(z));", "vec4f(1.0), is_nan4(z));"),
+    fault("gates and sigmoids that hide NaN", FORWARD, "select(exp(x), x, is_nan4(x))", "exp(x)"),
     fault("nine rounds of Philox", FORWARD, "round < 10u", "round < 9u"),
     fault("components before another replaced too", FORWARD, "COMPONENTS == vec4u(i)", "COMPONENTS <= vec4u(i)")
         .also(&[BACKWARD]),
