@@ -24,7 +24,8 @@ fn prediction_of(kind: u32, z: f32) -> f32 {
         return z;
     }
     let e = exp(-abs(z));
-    return select(1.0, e, z < 0.0) / (1.0 + e);
+    // SwiftShader's exp of NaN is a number.
+    return select(select(1.0, e, z < 0.0) / (1.0 + e), z, is_nan(z));
 }
 
 /// ln(1 + x) for x in [0, 1]. Near 0, log(1 + x) would lose x's digits.

@@ -6,14 +6,16 @@ use super::scene::Draw;
 use crate::kernels::{self, roof};
 use crate::reference::Real;
 
-/// Rows and columns of the plain product's matrices here.
+/// Columns of the plain product's matrices here, and rows of the right one. The left one has those of whole workgroups.
 const PRODUCT_WIDTH: usize = 128;
 
 pub fn plain_product(mut case: Case, product: roof::Product, seed: u64) -> Case {
     let n = PRODUCT_WIDTH;
-    case.shape = format!("{n} x {n}");
+    let of_workgroup = (product.tile.rows * product.lanes) as usize;
+    let rows = n.next_multiple_of(of_workgroup);
+    case.shape = format!("{rows} x {n} by {n} x {n}");
     let mut draw = Draw::new(seed, case.class);
-    let [a, b] = [0, 1].map(|_| draw.numbers(n * n));
+    let [a, b] = [rows, n].map(|rows| draw.numbers(rows * n));
     let exact = |m: &[f32]| m.iter().map(|&x| Bounded::exact(x)).collect::<Vec<_>>();
     let (exact_a, exact_b) = (exact(&a), exact(&b));
     let element = |i: usize| {
@@ -21,14 +23,14 @@ pub fn plain_product(mut case: Case, product: roof::Product, seed: u64) -> Case 
         let bounded = (0..n).map(|k| exact_a[row + k] * exact_b[column + k]).sum();
         near((bounded, (0..n).map(|k| a[row + k] * b[column + k]).sum()))
     };
-    let expect = (0..n * n).map(element).collect();
+    let expect = (0..rows * n).map(element).collect();
     case.buffers = vec![
         Buffer::read("values", &a),
         Buffer::read("params", &b),
-        Buffer { name: "grads", words: vec![POISON; n * n], expect },
+        Buffer { name: "grads", words: vec![POISON; rows * n], expect },
     ];
     let overrides = product.overrides(n).to_vec();
-    let workgroups = product.workgroups(n);
+    let workgroups = [(rows / of_workgroup) as u32, product.workgroups(n)[1]];
     case.dispatches = vec![Dispatch { kernel: product.kernel(), overrides, workgroups, own: Vec::new() }];
     case
 }

@@ -111,7 +111,7 @@ const BATCH_NORM: Source = source!("batch_norm", STEP, GRID, ACTIVATION, PHILOX,
 const CLIP: Source = source!("clip", STEP, GRID, FINITE);
 const EMBEDDING: Source = source!("embedding", STEP, GRID, UPDATE, VECTOR);
 const GATHER: Source = source!("gather", STEP, GRID);
-const LOSS: Source = source!("loss", LOSS_LIBRARY, STEP, FINITE);
+const LOSS: Source = source!("loss", LOSS_LIBRARY, FINITE, STEP);
 const NORM: Source = source!("norm", STEP);
 const OPTIMIZER: Source = source!("optimizer", STEP, GRID, UPDATE);
 const ROOF: Source = source!("roof",);
@@ -125,6 +125,7 @@ macro_rules! level_source {
             ACTIVATION,
             PHILOX,
             LOSS_LIBRARY,
+            FINITE,
             VECTOR,
             library!("tile"),
             library!($products),

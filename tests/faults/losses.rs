@@ -75,6 +75,7 @@ pub const FAULTS: &[Fault] = &[
         "if kind == BINARY {\n        return z;",
     ),
     fault("a loss of the wrong sign", LOSS, "select(z, 0.0, z < 0.0)", "select(z, 0.0, z > 0.0)"),
+    fault("a prediction that hides NaN", LOSS, ", z, is_nan(z))", ", z, false)"),
     fault("the probability of the other label", LOSS, "select(1.0, e, z < 0.0)", "select(1.0, e, z > 0.0)")
         .also(&[TOWERS]),
     fault("a series beyond its range", LOSS, "if x < 1e-3 {", "if x < 2e-1 {"),
