@@ -35,7 +35,7 @@ fn each_device(test: impl Fn(&str, &Gpu)) {
 
 /// Every variant of the kernels that a device can run: those of levels, and beside them those of weight gradients.
 fn variants(gpu: &Gpu) -> Vec<Variants> {
-    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_level(v.tile));
+    let levels = LEVEL_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_level(*v));
     let weight_grads: Vec<_> =
         WEIGHT_GRAD_VARIANTS.into_iter().filter(|v| gpu.abilities().allows_weight_grad(v.tile)).collect();
     levels.zip(weight_grads.iter().cycle()).map(|(level, &weight_grad)| Variants { level, weight_grad }).collect()

@@ -38,7 +38,7 @@ pub enum Form {
 
 /// Every kernel in every variant that a device can run.
 pub fn targets(abilities: Abilities) -> Vec<Target> {
-    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allows_level(v.tile));
+    let levels = || LEVEL_VARIANTS.into_iter().filter(|v| abilities.allows_level(*v));
     // Norms over the batch lie between the ops, so tiles and lanes are no matter.
     let batch_norms = || levels().filter(|v| v.tile == LEVEL_VARIANTS[0].tile && v.lanes <= 64).map(Form::BatchNorm);
     let weight_grads =
@@ -58,7 +58,7 @@ pub fn targets(abilities: Abilities) -> Vec<Target> {
         };
         targets.extend(forms.into_iter().map(|form| Target::Op(op, form)));
     }
-    let products = roof::PRODUCTS.into_iter().filter(|p| abilities.allows_level(p.tile)).map(Target::Product);
+    let products = roof::PRODUCTS.into_iter().filter(|p| abilities.allows_product(p.tile)).map(Target::Product);
     targets.extend(products);
     targets.extend([Target::RoofCopy, Target::RoofMultiplyAdd]);
     targets

@@ -142,7 +142,7 @@ pub fn time_variants(gpu: &Gpu, plan: &Plan, rows: usize, op: StepOp) -> Result<
     let variants: Vec<(String, Variants)> = match op {
         StepOp::LevelForward(_) | StepOp::LevelInputGrad(_) | StepOp::Towers => {
             let place = Place { plan: &plan, capacity: rows };
-            let fits = |v: &LevelVariant| abilities.allows_level(v.tile) && level::fits(place, *v);
+            let fits = |v: &LevelVariant| abilities.allows_level(*v) && level::fits(place, *v);
             let levels = LEVEL_VARIANTS.into_iter().filter(fits);
             levels.map(|level| (level.to_string(), Variants { level, ..default })).collect()
         }

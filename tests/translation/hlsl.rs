@@ -34,9 +34,9 @@ fn exists(input: &Input, model: ShaderModel) -> bool {
     model >= ShaderModel::V6_0
         || match input.shader.form.variant {
             Variant::Plain => true,
-            Variant::Level(level, _) => BY_FXC.allows_level(level.tile),
+            Variant::Level(level, _) => BY_FXC.allows_level(level),
             Variant::WeightGrad(weight_grad) => BY_FXC.allows_weight_grad(weight_grad.tile),
-            Variant::Product(product) => BY_FXC.allows_level(product.tile),
+            Variant::Product(product) => BY_FXC.allows_product(product.tile),
         }
 }
 
