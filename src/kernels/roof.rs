@@ -52,20 +52,16 @@ impl Product {
         Kernel { source: self.source, entry: "product" }
     }
 
-    /// Values of the shader's override constants. `width` is the matrices', a power of two and a multiple of the tile.
+    /// Values of the shader's override constants.
+    /// `width` is the matrices', a multiple of the tiles of a workgroup.
     pub fn overrides(self, width: usize) -> [(&'static str, f64); 2] {
-        [("lanes", f64::from(self.lanes_for(width))), ("width", (width / 4) as f64)]
-    }
-
-    /// Invocations of a workgroup: a small matrix has fewer tiles than workgroups have room for.
-    fn lanes_for(self, width: usize) -> u32 {
-        self.lanes.min(width as u32 / self.tile.rows)
+        [("lanes", f64::from(self.lanes)), ("width", (width / 4) as f64)]
     }
 
     /// Tiles of rows along x, of columns along y.
     pub fn workgroups(self, width: usize) -> Workgroups {
-        let (lanes, width) = (self.lanes_for(width), width as u32);
-        [width / (self.tile.rows * lanes), width / self.tile.columns]
+        let width = width as u32;
+        [width / (self.tile.rows * self.lanes), width / self.tile.columns]
     }
 }
 

@@ -110,7 +110,7 @@ fn no_wait_is_lost(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<
 }
 
 fn spills_are_seen(drivers: &Drivers, stand_in: &'static StandIn) -> Result<Vec<String>, String> {
-    let outcomes = run(drivers, stand_in, Task::Figures, "level_phase 16x16 8 lanes F")?.outcomes;
+    let outcomes = run(drivers, stand_in, Task::Figures, "level_lanes 16x16 8 lanes F")?.outcomes;
     for outcome in outcomes {
         match outcome.found? {
             Found::Figures(figures) if figures.spills() => {}

@@ -1,7 +1,7 @@
 //! Shaders that are known to lose the wait for stores before a barrier on AMD, so that the lint is known to find them.
 
 use polygate::kernels::variant::{Direction, Form as LevelForm, LEVEL_VARIANTS, LevelVariant, LevelWork};
-use polygate::kernels::{Kernel, PLAIN_KERNELS};
+use polygate::kernels::{Kernel, plain};
 
 use crate::shaders::{Form, Variant};
 
@@ -33,9 +33,9 @@ pub fn forms() -> Vec<Form> {
 
 /// The least shader that shows it.
 fn smallest() -> Form {
-    let source = PLAIN_KERNELS[0].source;
-    let wgsl = source.wgsl();
-    let source = source.with(&wgsl, include_str!("barrier.wgsl")).expect("a source holds its own text");
+    let gather = include_str!("../../shaders/gather.wgsl");
+    let source =
+        plain("gather").source.with(gather, include_str!("barrier.wgsl")).expect("a source holds its own text");
     let mut form = Form::new(Kernel { source, entry: "double" }, Variant::Plain, "", []);
     form.name = "barrier.wgsl".into();
     form
