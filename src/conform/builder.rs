@@ -316,7 +316,7 @@ impl Builder {
                 Class::Overflow => 1.0,
                 _ => 4.0,
             };
-            let drawn = self.scene.draw.numbers(rows);
+            let drawn = self.scene.draw.logits(rows);
             self.scene.values.insert(logit.0, drawn.into_iter().map(|z| z * scale).collect());
         }
         let before = self.scene.draw.numbers(tasks * loss::SUMS);

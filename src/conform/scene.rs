@@ -113,6 +113,17 @@ impl Draw {
         }
     }
 
+    /// Logits, of which there are few in a batch: where not all are finite, every third is not.
+    pub fn logits(&mut self, count: usize) -> Vec<f32> {
+        let mut logits = self.numbers(count);
+        for z in logits.iter_mut().filter(|_| self.class == Class::NotFinite) {
+            if self.rng.random_range(0..3) == 0 {
+                *z = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN][self.rng.random_range(0..3)];
+            }
+        }
+        logits
+    }
+
     /// Numbers that the model has before the step: finite, where it is the step's that are not.
     fn kept_numbers(&mut self, count: usize) -> Vec<f32> {
         match self.class {

@@ -103,7 +103,6 @@ pub const FAULTS: &[Fault] = &[
     .also(&[MARKS]),
     fault("the last vec4 of the input left out", EMBEDDING, "i >= step.rows * stride", "i + 1u >= step.rows * stride"),
     fault("four columns from the middle of a vector", EMBEDDING, " && a.component % 4u == 0u", ""),
-    fault("four columns of a vector and a number", EMBEDDING, " && d.kind == a.kind", " && d.kind != a.kind"),
     fault("four columns of two fields", EMBEDDING, " && d.field == a.field", ""),
     fault("dense fields left out", EMBEDDING, "case DENSE:", "case 9u:"),
     fault("vectors at odd columns left out", EMBEDDING, "case BAG:", "case 9u:"),

@@ -130,7 +130,6 @@ pub const FAULTS: &[Fault] = &[
     fault("the last op left out", FORWARD, "i < arrayLength(&ops)", "i + 1u < arrayLength(&ops)")
         .also(&[FORWARD_GROUP, FORWARD_PHASES]),
     fault("a phase with one item too many for an op", FORWARD_PHASES, "if item < count {", "if item <= count {"),
-    fault("a barrier that no op asks for", FORWARD_GROUP, "op.barrier == 1u", "op.barrier == 2u"),
     fault(
         "the last row of a tile left out",
         FORWARD,

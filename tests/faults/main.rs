@@ -79,7 +79,7 @@ struct Bench {
 }
 
 /// Numbers of the cases of each class in which a fault is looked for.
-const NUMBERS: usize = 8;
+const NUMBERS: usize = 24;
 
 impl Bench {
     fn new(gpu: Gpu) -> Self {
