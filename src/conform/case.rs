@@ -114,6 +114,12 @@ pub struct Case {
 }
 
 impl Case {
+    /// Whether it can only hold where compilers keep NaN and infinities: a level's layers choose by comparisons. What tells
+    /// of a broken step looks at bits, and holds everywhere.
+    pub fn needs_nan_kept(&self) -> bool {
+        self.class == Class::NotFinite && self.kernel.starts_with("level")
+    }
+
     /// What `--filter` goes by: kernel/variant/class/number.
     pub fn id(&self) -> String {
         format!("{}/{}/{}/{}", self.kernel, self.variant, self.class, self.number)

@@ -138,7 +138,9 @@ pub fn run(
     let at_once = first.adapter.backend != "gl";
     let mut runs: Vec<Run> = devices.iter().map(|device| Run::new(device, options)).collect();
     options.each_case(&targets(abilities), |case, last| {
-        on_each(&mut runs, at_once, |_, run| run.check(&case))?;
+        if abilities.keeps_nan || !case.needs_nan_kept() {
+            on_each(&mut runs, at_once, |_, run| run.check(&case))?;
+        }
         if last == Last::Yes {
             for (number, run) in runs.iter_mut().enumerate() {
                 run.end_kernel().into_iter().for_each(|kernel| told(number, kernel));

@@ -18,6 +18,7 @@ pub fn abilities(choice: &Choice) -> Abilities {
         processor: processor(&info),
         subgroup: info.subgroup_max_size,
         by_fxc: choice.summary.shader_compiler == Some(ShaderCompiler::Fxc),
+        keeps_nan: info.backend == wgpu::Backend::Vulkan,
     }
 }
 

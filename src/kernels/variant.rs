@@ -90,6 +90,9 @@ pub struct Abilities {
     pub subgroup: u32,
     /// Whether FXC compiles the shaders, DX12's compiler where DXC is not installed.
     pub by_fxc: bool,
+    /// Whether NaN and infinities go through comparisons and choices as they should. WGSL lets a compiler assume that there
+    /// are none: FXC does, and so do compilers of GLSL and Metal's fast math.
+    pub keeps_nan: bool,
 }
 
 /// What runs shaders.
@@ -173,7 +176,8 @@ impl Variants {
 
 impl Abilities {
     /// Of an adapter that can run every kernel in every variant.
-    pub const EVERY_KERNEL: Self = Self { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false };
+    pub const EVERY_KERNEL: Self =
+        Self { shares: true, processor: Processor::Software, subgroup: 8, by_fxc: false, keeps_nan: true };
 
     /// Whether the adapter can run a form of levels, and compiles it in a bearable time. Conformance and tests run all of
     /// these.
@@ -366,6 +370,7 @@ mod tests {
                     processor,
                     subgroup,
                     by_fxc,
+                    keeps_nan: !by_fxc,
                 })
             })
         })

@@ -27,7 +27,8 @@ pub struct Text {
 }
 
 /// What an adapter on DX12 can do where FXC compiles its shaders.
-const BY_FXC: Abilities = Abilities { shares: false, processor: Processor::Other, subgroup: 0, by_fxc: true };
+const BY_FXC: Abilities =
+    Abilities { shares: false, processor: Processor::Other, subgroup: 0, by_fxc: true, keeps_nan: false };
 
 /// Whether polygate has a text compiled. FXC is given the tiles that it does not take too long for.
 fn exists(input: &Input, model: ShaderModel) -> bool {
